@@ -1,0 +1,44 @@
+"""zoo: one command line, one grammar of configs and one training loop for text, images, speech and diffusion.
+
+The public names below are imported when they are first used, so that `import zoo` costs nothing and fine-tuning a
+language model never imports what only images need.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.callbacks.trigram import TrigramBaseline as TrigramBaseline
+    from zoo.data.text import TextData as TextData
+    from zoo.datamodule import DataModule as DataModule
+    from zoo.run import load as load
+    from zoo.samples import Encoder as Encoder
+    from zoo.samples import TextSample as TextSample
+    from zoo.task import Task as Task
+    from zoo.tasks.causal_lm import CausalLM as CausalLM
+    from zoo.trainer import Trainer as Trainer
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CausalLM": "zoo.tasks.causal_lm",
+    "TextData": "zoo.data.text",
+    "TrigramBaseline": "zoo.callbacks.trigram",
+    "Task": "zoo.task",
+    "DataModule": "zoo.datamodule",
+    "Trainer": "zoo.trainer",
+    "Encoder": "zoo.samples",
+    "TextSample": "zoo.samples",
+    "load": "zoo.run",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,57 @@
+"""Opens the run directory once the data has proved usable, so that a mistake in the data leaves nothing behind."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from zoo import run
+from zoo.callbacks.checkpoints import Checkpoints
+from zoo.metrics_csv import MetricsCSV
+from zoo.paths import write_text
+
+_SHARED = "ZOO_RUN_DIRECTORY"
+
+
+class RunDirectory(Callback):
+    """Creates the directory of a fit (or takes the one that is resumed) and attaches its loggers.
+
+    Args:
+        name: of the run.
+        config: makes the text of config.yaml.
+        folder: of the run that is resumed; None for a new one.
+        done_steps: of the run that is resumed.
+    """
+
+    def __init__(self, name: str, config: Callable[[], str], folder: Path | None = None, done_steps: int = 0):
+        self.name, self.config, self.resumed, self.done_steps = name, config, folder, done_steps
+        self.folder: Path | None = folder
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if stage != "fit":
+            return
+        if self.folder is None:
+            # Processes of one run start from the first one and find its directory in the environment.
+            known = os.environ.get(_SHARED) if trainer.global_rank else None
+            self.folder = Path(known) if known else run.create(self.name)
+        self.folder = Path(trainer.strategy.broadcast(str(self.folder)))
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, Checkpoints):
+                callback.folder = self.folder / "checkpoints"
+        if trainer.is_global_zero:
+            self._open(trainer)
+
+    def _open(self, trainer: Any) -> None:
+        assert self.folder is not None
+        write_text(self.folder / "config.yaml", self.config())
+        if self.resumed is None:
+            write_text(self.folder / "environment.json", json.dumps(run.environment(), indent=2) + "\n")
+        run.make_latest(self.folder)
+        purge = self.done_steps + 1 if self.resumed else None
+        tensorboard = TensorBoardLogger(self.folder, name="", version="tensorboard", purge_step=purge)
+        trainer.loggers = [MetricsCSV(self.folder / "metrics.csv", self.done_steps), tensorboard, *trainer.loggers]
+        print(f"run: {self.folder}")

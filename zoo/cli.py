@@ -1,0 +1,166 @@
+"""zoo fit | validate | test | predict, on LightningCLI.
+
+A key's way: zoo/defaults.yaml, then each --config in turn, then flags. A run's own config stands in for --config where
+a run is tested, asked for predictions, or resumed.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from zoo import checkpoint, quiet, report, run
+from zoo.callbacks.checkpoints import Checkpoints
+from zoo.callbacks.predictions import Predictions
+from zoo.callbacks.previews import Previews
+from zoo.callbacks.progress import ProgressLine
+from zoo.callbacks.run_directory import RunDirectory
+from zoo.datamodule import DataModule
+from zoo.errors import ConfigError, UserError
+from zoo.request import Request
+from zoo.task import Task
+from zoo.trainer import Trainer
+
+_DEFAULTS = Path(__file__).with_name("defaults.yaml")
+_OURS = {"ckpt_path", "weights_only", "verbose", "return_predictions"}
+"""Arguments of the Trainer's methods that zoo sets itself."""
+
+
+class ZooCLI(LightningCLI):
+    """LightningCLI with zoo's Task, DataModule and Trainer, runs, and reports."""
+
+    def __init__(self, request: Request):
+        self.request = request
+        super().__init__(
+            Task,
+            DataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_class=Trainer,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            parser_kwargs={
+                name: {"default_config_files": [str(_DEFAULTS)], "exit_on_error": False} for name in self.subcommands()
+            }
+            | {"exit_on_error": False},
+            args=request.arguments(),
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {name: skip | _OURS for name, skip in LightningCLI.subcommands().items()}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        callbacks: list[Callback] = [ProgressLine()]
+        if self.subcommand == "fit":
+            self.directory = self._directory()
+            callbacks += [self.directory, Previews()]
+        if self.subcommand == "predict":
+            self.predictions = Predictions(self._folder() / "predictions.jsonl")
+            callbacks += [self.predictions]
+            kwargs["devices"] = 1
+        self.trainer_defaults = {"callbacks": callbacks}
+        return super().instantiate_trainer(seed=self._get(self.config, "seed_everything") or 0, **kwargs)
+
+    def _directory(self) -> RunDirectory:
+        steps = self.request.checkpoint["zoo"]["step"] if self.request.checkpoint else 0
+        return RunDirectory(self.request.name, self._config_text, self.request.run, steps)
+
+    def _config_text(self) -> str:
+        command = self.subcommand or "fit"
+        return self._parser(command).dump(self.config[command], skip_none=False)
+
+    def _folder(self) -> Path:
+        """Where results go: the run, or beside the runs of this name if its weights are the pretrained ones."""
+        return self.request.run or run.RUNS / self.request.name / "pretrained"
+
+    # Commands ---------------------------------------------------------------------------------------------------
+
+    def fit(self, model: Task, datamodule: DataModule, **kwargs: Any) -> None:
+        if self.request.checkpoint:
+            model.restore(self.request.checkpoint)
+        path = self.request.checkpoint_path
+        self.trainer.fit(model, datamodule=datamodule, ckpt_path=path, weights_only=True, **kwargs)
+        folder = self.directory.folder
+        if self.trainer.is_global_zero and folder:
+            self._finish(model, folder)
+
+    def _finish(self, model: Task, folder: Path) -> None:
+        """Export the best weights and say what came of it."""
+        best = checkpoint.read(run.checkpoint_of(folder))
+        model.load_trained(best)
+        model.save_model(folder / "model")
+        figures = _best_figures(self.trainer) or {}
+        for callback in self.trainer.callbacks:
+            figures |= getattr(callback, "figures", {})
+        protocol = {"step": best["zoo"]["step"], **model.protocol("validation")}
+        run.write_figures(folder, "fit", {"figures": figures, "protocol": protocol})
+        report.table("best checkpoint", figures, protocol)
+        for text in model.preview():
+            print(text)
+        report.next_commands(folder)
+
+    def validate(self, **kwargs: Any) -> None:
+        self._evaluate("validation", self.trainer.validate, **kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        self._evaluate("test", self.trainer.test, **kwargs)
+
+    def _evaluate(self, split: Any, evaluate: Any, model: Task, datamodule: DataModule, **kwargs: Any) -> None:
+        if self.request.checkpoint:
+            model.restore(self.request.checkpoint)
+        path = self.request.checkpoint_path
+        evaluate(model, datamodule=datamodule, ckpt_path=path, weights_only=True, verbose=False, **kwargs)
+        if not model.last_figures:
+            raise ConfigError(f"there is no {split} data. Set data.{split}.")
+        if self.trainer.is_global_zero:
+            weights = str(path) if path else "pretrained"
+            protocol = {**model.protocol(split), "data": datamodule.describe(split), "weights": weights}
+            run.write_figures(self._folder(), split, {"figures": model.last_figures, "protocol": protocol})
+            report.table(split, model.last_figures, protocol)
+            print(f"written: {self._folder() / 'metrics.json'}")
+
+    def predict(self, model: Task, datamodule: DataModule, **kwargs: Any) -> None:
+        if self.request.checkpoint:
+            model.restore(self.request.checkpoint)
+        path = self.request.checkpoint_path
+        self.trainer.predict(
+            model, datamodule=datamodule, ckpt_path=path, weights_only=True, return_predictions=False, **kwargs
+        )
+        print(f"written: {self.predictions.path} ({self.predictions.count} predictions)")
+
+
+def _best_figures(trainer: Trainer) -> dict[str, float] | None:
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, Checkpoints):
+            return callback.best_figures
+    return None
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        with quiet.quiet():
+            ZooCLI(Request.parse(argv))
+    except UserError as error:
+        return _complain(str(error), error.exit_code)
+    except ArgumentError as error:
+        return _complain(str(error), ConfigError.exit_code)
+    return 0
+
+
+def _complain(message: str, code: int) -> int:
+    if os.environ.get("ZOO_DEBUG"):
+        raise
+    print(f"zoo: {message}", file=sys.stderr)
+    return code

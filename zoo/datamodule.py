@@ -1,0 +1,240 @@
+"""DataModule: splits, caching, loaders, and the order of samples as a function of (seed, step)."""
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from zoo import streams
+from zoo.errors import ConfigError, DataError
+from zoo.samples import Batch, Encoder, Item, Split
+
+_STAGES: dict[str, list[Split]] = {
+    "fit": ["train", "validation"],
+    "validate": ["validation"],
+    "test": ["test"],
+    "predict": ["predict"],
+}
+_ENCODED_AT_ONCE = 256
+
+
+class DataModule(LightningDataModule):
+    """Samples of one modality. A new one writes `samples(split)`; encoding and collating are the task's.
+
+    Args:
+        batch_size: samples of one optimizer step, over all devices.
+        eval_batch_size: samples at a time in validation, test and prediction, over all devices; null for batch_size.
+            It does not change any figure.
+        num_workers: processes that read and encode. It does not change any sample.
+    """
+
+    def __init__(self, batch_size: int = 8, eval_batch_size: int | None = None, num_workers: int = 0):
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value is not None and value < 1:
+                raise ConfigError(f"data.{name} is {value}; a whole number from 1.")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or batch_size
+        self.num_workers = num_workers
+        self.items: dict[Split, Sequence[Item]] = {}
+        self._encoders: dict[Split, Encoder] = {}
+
+    def samples(self, split: Split) -> Sequence[Any] | None:
+        """Raw samples of the split, in a fixed order; None if the data has no such split."""
+        raise NotImplementedError
+
+    def content(self, sample: Any) -> bytes:
+        """What is in a sample, for the key of the cache."""
+        return repr(sample).encode()
+
+    def describe(self, split: Split) -> str:
+        """What was concluded about the data of the split, for a line on the screen."""
+        return ""
+
+    @property
+    def task(self) -> Any:
+        assert self.trainer is not None
+        return self.trainer.lightning_module
+
+    @property
+    def seed(self) -> int:
+        return getattr(self.trainer, "seed", 0)
+
+    # Preparation ------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        for split in _STAGES[stage]:
+            if split not in self.items:
+                self._setup_split(split)
+        if stage == "fit" and not len(self.items["train"]):
+            raise DataError("the training data is empty: no sample is left to train on.")
+
+    def _setup_split(self, split: Split) -> None:
+        samples = self.samples(split)
+        if samples is None:
+            self.items[split] = []
+            return
+        if split == "train" and not self.task.learned:
+            self.task.adapt(samples)
+        encoder = self._encoders[split] = self.task.encoder(split)
+        encoded = self._cached(encoder, samples) if encoder.cached else _Encoded(encoder, samples)
+        self.items[split] = encoder.arrange(encoded)
+        if self.trainer.is_global_zero and (line := self.describe(split)):
+            print(f"data: {split}: {line}, {len(self.items[split]):,} items")
+
+    def _cached(self, encoder: Encoder, samples: Sequence[Any]) -> datasets.Dataset:
+        """The encoded items, memory-mapped from the cache; written there first if this content is new."""
+        key = hashlib.blake2b(encoder.fingerprint().encode(), digest_size=16)
+        for sample in samples:
+            content = self.content(sample)
+            key.update(len(content).to_bytes(8, "little") + content)
+        path = cache_folder() / "encoded" / f"{key.hexdigest()}.arrow"
+        if not path.exists():
+            _write_items(path, encoder, samples)
+        return datasets.Dataset.from_file(str(path)).with_format("numpy")
+
+    # Loaders ----------------------------------------------------------------------------------------------------
+
+    def train_dataloader(self) -> DataLoader:
+        trainer = self.trainer
+        order = Order(len(self.items["train"]), self.batch_size, self.seed, self._part, lambda: trainer.global_step)
+        return self._loader("train", order)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("predict")
+
+    def _evaluation_loader(self, split: Split) -> DataLoader | list:
+        count = len(self.items[split])
+        if not count:
+            return []
+        starts = range(0, count, self.eval_batch_size)
+        batches = [
+            self._part([(0, i) for i in range(start, min(start + self.eval_batch_size, count))]) for start in starts
+        ]
+        return self._loader(split, batches)
+
+    def _part(self, batch: list) -> list:
+        """This process's share of a batch: consecutive, as even as possible, never a sample twice."""
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        bounds = [math.ceil(len(batch) * r / world) for r in (rank, rank + 1)]
+        return batch[bounds[0] : bounds[1]]
+
+    def _loader(self, split: Split, batches: Any) -> DataLoader:
+        encoder = self._encoders[split]
+        return DataLoader(
+            _Items(self.items[split], encoder, self.seed if split == "train" else None),
+            batch_sampler=batches,
+            collate_fn=_Collate(encoder),
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+class Order:
+    """Which samples each training step sees: a function of (seed, step), endless, from any step on.
+
+    Every pass over the data is a new permutation; its last batch is smaller when the sizes do not divide.
+
+    Args:
+        count: samples in the data.
+        part: this process's share of a batch.
+        first_step: read when a pass over the loader begins, so that a resumed run goes on where it was.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, seed: int, part: Callable[[list], list], first_step: Callable[[], int]
+    ):
+        self.count, self.batch_size, self.seed, self.part, self.first_step = count, batch_size, seed, part, first_step
+        self._pass: tuple[int, list[int]] = (-1, [])
+
+    def __len__(self) -> int:
+        return math.ceil(self.count / self.batch_size)
+
+    def batch(self, step: int) -> list[tuple[int, int]]:
+        """(step, sample) for every sample of the whole batch."""
+        number, position = divmod(step, len(self))
+        if self._pass[0] != number:
+            self._pass = number, streams.permutation(self.count, self.seed, "order", number).tolist()
+        start = position * self.batch_size
+        return [(step, sample) for sample in self._pass[1][start : start + self.batch_size]]
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        step = self.first_step()
+        while True:
+            yield self.part(self.batch(step))
+            step += 1
+
+
+class _Encoded(Sequence):
+    """Samples, encoded when they are asked for."""
+
+    def __init__(self, encoder: Encoder, samples: Sequence[Any]):
+        self.encoder, self.samples = encoder, samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.encoder.encode([self.samples[index]])[0]
+
+
+class _Items(Dataset):
+    """Items by (step, index); augmented from that pair alone, if a seed is given."""
+
+    def __init__(self, items: Sequence[Item], encoder: Encoder, seed: int | None):
+        self.items, self.encoder, self.seed = items, encoder, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Item:
+        step, index = key
+        item = self.items[index]
+        if self.seed is None:
+            return item
+        return self.encoder.augment(item, streams.generator(self.seed, "augment", step, index))
+
+
+class _Collate:
+    def __init__(self, encoder: Encoder):
+        self.encoder = encoder
+
+    def __call__(self, items: list[Item]) -> Batch:
+        return self.encoder.collate(items) if items else {}
+
+
+def cache_folder() -> Path:
+    """Where encoded data is kept between runs: ZOO_CACHE, else ~/.cache/zoo (as XDG has it)."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo"
+    return Path(os.environ.get("ZOO_CACHE") or default)
+
+
+def _write_items(path: Path, encoder: Encoder, samples: Sequence[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with pa.OSFile(str(beside), "wb") as file:
+            writer, remaining = None, iter(samples)
+            while some := list(islice(remaining, _ENCODED_AT_ONCE)):
+                table = pa.Table.from_pylist(encoder.encode(some))
+                writer = writer or pa.ipc.new_stream(file, table.schema)
+                writer.write_table(table)
+            if writer is None:
+                raise DataError("the data is empty: there is no sample to encode.")
+            writer.close()
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

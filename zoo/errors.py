@@ -1,0 +1,32 @@
+"""What a user can mend, each kind with the exit code of its command (sysexits where one fits).
+
+Raised with one line that says what, where, what was found, what was expected and what to do. The command line prints
+that line and no traceback; any other exception is a defect of ours and keeps its traceback.
+"""
+
+
+class UserError(Exception):
+    """Base of all below; not raised itself."""
+
+    exit_code = 1
+
+
+class ConfigError(UserError, ValueError):
+    """A setting, or two that do not go together."""
+
+    exit_code = 2
+
+
+class DataError(UserError, ValueError):
+    """The data is there but cannot be used: wrong column, wrong encoding, nothing left to train on."""
+
+    exit_code = 65
+
+
+class MissingInput(UserError, FileNotFoundError):
+    """A file, folder, run, or hub repository that is not there or cannot be reached."""
+
+    exit_code = 66
+
+    def __str__(self) -> str:  # FileNotFoundError would look for an errno
+        return str(self.args[0])

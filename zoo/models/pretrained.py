@@ -1,0 +1,121 @@
+"""Networks, configs and tokenizers of transformers, from the hub, a folder, or from scratch."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.utils import logging
+
+from zoo.errors import ConfigError
+from zoo.hub import explained, offline
+from zoo.paths import follow
+
+logging.disable_progress_bar()  # a bar of a second per load, in the middle of our own lines
+_END = "<|endoftext|>"
+
+
+def load_config(name: str) -> PreTrainedConfig:
+    """The architecture of a hub id or folder; weights are not read."""
+    with explained(name, "model"):
+        return AutoConfig.from_pretrained(name, local_files_only=offline())
+
+
+def make_config(settings: dict[str, Any]) -> PreTrainedConfig:
+    """An architecture from its `model_type` and any of that type's settings.
+
+    Raises:
+        ConfigError: no such type, or a setting that the type does not have.
+    """
+    kind = settings.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise ConfigError(f"model.architecture.model_type is {kind!r}; one of transformers' types: gpt2, llama, …")
+    config = CONFIG_MAPPING[kind].from_dict(settings)
+    known = {*CONFIG_MAPPING[kind]().to_dict(), *config.attribute_map}
+    if unknown := settings.keys() - known - {"model_type"}:
+        raise ConfigError(f"model.architecture: {kind} has no {', '.join(sorted(unknown))}; it has {', '.join(known)}.")
+    return config
+
+
+def set_dropout(config: PreTrainedConfig, probability: float) -> None:
+    """Set every dropout that the architecture has, under whatever names."""
+    for name, value in config.to_dict().items():
+        if isinstance(value, (int, float)) and ("dropout" in name or name.endswith("pdrop")):
+            setattr(config, name, probability)
+
+
+def build_causal_lm(config: PreTrainedConfig) -> PreTrainedModel:
+    """The network with new weights, from torch's global random stream."""
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
+    """The network with the weights of a hub id or folder, in 32 bits.
+
+    Raises:
+        MissingInput: it is not there.
+        ConfigError: the weights do not match the architecture.
+    """
+    with explained(name, "model"):
+        network, report = AutoModelForCausalLM.from_pretrained(
+            name, config=config, dtype=torch.float32, local_files_only=offline(), output_loading_info=True
+        )
+    wrong = {
+        "missing": report["missing_keys"],
+        "unexpected": report["unexpected_keys"],
+        "of another shape": [key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]],
+    }
+    if any(wrong.values()):
+        found = "; ".join(f"{len(keys)} {kind} ({sorted(keys)[0]})" for kind, keys in wrong.items() if keys)
+        raise ConfigError(f"model {name}: the weights do not match {type(network).__name__}: {found}.")
+    return network
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
+    with explained(name, "tokenizer"):
+        return AutoTokenizer.from_pretrained(name, local_files_only=offline())
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of `vocab_size` tokens, any text representable, one special token that ends a document.
+
+    Source: Radford et al. 2019 (GPT-2).
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    if vocab_size <= len(alphabet):
+        raise ConfigError(f"model.vocab_size is {vocab_size}; more than {len(alphabet)}, as every byte needs a token.")
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=[_END], initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=_END, eos_token=_END)
+
+
+def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
+    """A tokenizer as plain text by file name, to be carried in a checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return {path.name: path.read_text("utf-8") for path in sorted(Path(folder).iterdir())}
+
+
+def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerFast:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / Path(name).name).write_text(text, "utf-8")
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)

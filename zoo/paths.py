@@ -1,0 +1,54 @@
+"""Files that are whole or not there, and pointers: small text files that name another path, on every system."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+_LONGEST = 256
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Call `write` with a binary file beside `path`, make it durable, and put it in the place of `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # where a directory can be opened, its new entry can be made durable too
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def point(pointer: Path, target: Path) -> None:
+    """Make `pointer` lead to `target`, by the way from its own folder, so that both can be moved together."""
+    write_text(pointer, Path(os.path.relpath(target, pointer.parent)).as_posix() + "\n")
+
+
+def follow(path: str | Path) -> Path:
+    """The path with every pointer on the way replaced by what it names: runs/latest/model is runs/gpt2/3/model."""
+    here = Path(path).expanduser()
+    whole = Path(*here.parts[:1])
+    for part in here.parts[1:]:
+        whole = _target(whole) / part
+    return _target(whole)
+
+
+def _target(path: Path) -> Path:
+    if path.suffix or path.name not in ("latest", "last", "best") or not path.is_file():
+        return path
+    name = path.read_text("utf-8")[:_LONGEST].strip()
+    return Path(os.path.normpath(path.parent / name))

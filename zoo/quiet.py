@@ -1,0 +1,34 @@
+"""Warnings and chatter of libraries that a user cannot act on, each with its reason."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_WARNINGS = {
+    # Our order of samples is a function of the step, so that a loader needs no state of its own.
+    ".*your dataloader is not resumable.*": "lightning",
+    # Windows of text come out of a memory-mapped file; workers would only cost memory. data.num_workers is a setting.
+    ".*does not have many workers.*": "lightning",
+    # A data module may yield no batch to one of several processes, or short epochs; log_every_n_steps is a setting.
+    ".*is smaller than the logging interval.*": "lightning",
+    # Loggers are attached when the run directory is opened.
+    ".*Starting from v1.9.0, `tensorboardX` has been removed.*": "lightning",
+    # Frozen networks and networks from transformers come in eval mode; the task sets the mode it means.
+    ".*in eval mode at the start of training.*": "lightning",
+    # manual optimization: the learning rate is set by the step, there is no scheduler to warn about.
+    ".*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*": "torch",
+    # raised by lightning for its own use of torch's pytree
+    ".*isinstance\\(treespec, LeafSpec\\).*": "lightning",
+}
+_LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch", "httpx")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for message in _WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield

@@ -1,0 +1,117 @@
+"""What the user asked for: the part of the command line that names runs, read before anything heavy is."""
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo import run
+from zoo.errors import ConfigError
+
+_KEPT = {"config", "print_config", "help", "model", "data", "trainer", "seed_everything", "checkpoint"}
+
+
+@dataclass
+class Request:
+    """A command and its flags, with runs resolved.
+
+    Args:
+        command: fit, validate, test or predict.
+        flags: what goes on to the parser of the configs.
+        name: of a new run.
+        run: whose checkpoint is used; None for none.
+        checkpoint: that checkpoint's content.
+    """
+
+    command: str
+    flags: list[str]
+    name: str = "run"
+    run: Path | None = None
+    checkpoint_path: Path | None = None
+    checkpoint: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, argv: list[str]) -> "Request":
+        """Take --name, --run and --resume out of the command line, and find what they name.
+
+        Raises:
+            ConfigError: flags that do not go together.
+            MissingInput: no such run, or nothing to resume.
+        """
+        if not argv or argv[0].startswith("-"):
+            return cls(command="", flags=argv or ["--help"])
+        command, flags = argv[0], _expand_shorthands(argv[1:])
+        name, flags = _take(flags, "--name")
+        asked, flags = _take(flags, "--run")
+        resume, flags = _take(flags, "--resume", optional=True)
+        configs = _values(flags, "--config")
+        if command == "fit" and asked:
+            raise ConfigError("zoo fit has no --run; to go on with a run: zoo fit --resume RUN.")
+        if command != "fit" and resume is not None:
+            raise ConfigError(f"zoo {command} has no --resume; to use a run: zoo {command} --run RUN.")
+        request = cls(command, flags, name or (Path(configs[0]).stem if configs else "run"))
+        wants_help = {"--help", "-h"} & {*flags}
+        if resume is not None:
+            request._use(run.find(resume or None), "last")
+        elif command != "fit" and (asked or not configs) and not wants_help:
+            request._use(run.find(asked), "best")
+        return request
+
+    def _use(self, folder: Path, which: str) -> None:
+        from zoo import checkpoint
+
+        self.run, self.name = folder, folder.parent.name
+        self.checkpoint_path = run.checkpoint_of(folder, which)
+        self.checkpoint = checkpoint.read(self.checkpoint_path)
+
+    def arguments(self) -> list[str]:
+        """For the parser: the run's own config first, so that flags and other configs win."""
+        own = ["--config", str(self.run / "config.yaml")] if self.run else []
+        return [*([self.command] if self.command else []), *own, *self.flags]
+
+
+def _take(flags: list[str], name: str, optional: bool = False) -> tuple[str | None, list[str]]:
+    """The value of a flag ("" for none, if it is optional) and the flags without it."""
+    for i, flag in enumerate(flags):
+        if flag.startswith(f"{name}="):
+            return flag.partition("=")[2], flags[:i] + flags[i + 1 :]
+        if flag == name:
+            has_value = i + 1 < len(flags) and not flags[i + 1].startswith("--")
+            if not has_value and not optional:
+                raise ConfigError(f"{name} needs a value.")
+            return (flags[i + 1] if has_value else ""), flags[:i] + flags[i + 1 + has_value :]
+    return None, flags
+
+
+def _values(flags: list[str], name: str) -> list[str]:
+    after = [value for flag, value in zip(flags, flags[1:], strict=False) if flag == name]
+    return after + [flag.partition("=")[2] for flag in flags if flag.startswith(f"{name}=")]
+
+
+def _expand_shorthands(flags: list[str]) -> list[str]:
+    """Write out the flags that the data module declares as shorthands: --prompt is --data.predict."""
+    unknown = [f for f in flags if f.startswith("--") and "." not in f and f[2:].partition("=")[0] not in _KEPT]
+    unknown = [f for f in unknown if f.partition("=")[0] not in ("--name", "--run", "--resume")]
+    if not unknown:
+        return flags
+    shorthands = _data_class_shorthands(flags)
+    expanded = []
+    for flag in flags:
+        name, equals, value = flag.removeprefix("--").partition("=")
+        known = flag in unknown and name in shorthands
+        expanded.append(f"--{shorthands[name]}{equals}{value}" if known else flag)
+    return expanded
+
+
+def _data_class_shorthands(flags: list[str]) -> dict[str, str]:
+    paths = _values(flags, "--data")
+    if not paths:
+        configs = _values(flags, "--config") or [str(run.find((_values(flags, "--run") or [None])[0]) / "config.yaml")]
+        loaded = [yaml.safe_load(Path(c).read_text("utf-8")) for c in configs if Path(c).is_file()]
+        paths = [c["data"]["class_path"] for c in loaded if isinstance(c, dict) and "class_path" in c.get("data", {})]
+    if not paths:
+        return {}
+    module, _, name = paths[-1].rpartition(".")
+    return getattr(getattr(importlib.import_module(module), name), "shorthands", {})

@@ -1,0 +1,166 @@
+"""The run directory: where everything that a run writes lies, how it is found again, and a task loaded from it.
+
+    runs/<name>/<number>/
+        config.yaml        complete, with every default
+        environment.json   versions, git state, card
+        checkpoints/       step=N.ckpt; `last` and `best` name one of them
+        metrics.csv        one row per logged step and per validation
+        metrics.json       final figures of fit, test …, each with its protocol
+        tensorboard/       the same for TensorBoard, and generated examples
+        model/             best weights, in the format of the library they came from
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from zoo.errors import ConfigError, MissingInput
+from zoo.paths import follow, point, write_text
+
+if TYPE_CHECKING:
+    from zoo.task import Task
+
+RUNS = Path("runs")
+_PACKAGES = ("lightning-zoo", "torch", "lightning", "transformers", "datasets", "tokenizers", "torchmetrics", "numpy")
+
+
+def create(name: str) -> Path:
+    """A new numbered directory of that name. Two that start at once get two."""
+    if not name or Path(name).name != name or name in ("latest", ".", ".."):
+        raise ConfigError(f"--name {name!r}: a plain name, without folders.")
+    (RUNS / name).mkdir(parents=True, exist_ok=True)
+    number = max((int(p.name) for p in (RUNS / name).iterdir() if p.name.isdigit()), default=0)
+    while True:
+        number += 1
+        try:
+            (folder := RUNS / name / str(number)).mkdir()
+        except FileExistsError:
+            continue
+        return folder
+
+
+def make_latest(folder: Path) -> None:
+    point(RUNS / "latest", folder)
+
+
+def find(run: str | Path | None = None) -> Path:
+    """The run of a path (runs/gpt2/3, runs/latest), a name (gpt2: its newest) or a name and number (gpt2/3).
+
+    Args:
+        run: None for the latest.
+
+    Raises:
+        MissingInput: there is no such run; names those that there are.
+    """
+    asked = [RUNS / "latest"] if run is None else [Path(run), RUNS / run]
+    for path in map(follow, asked):
+        if (path / "config.yaml").is_file():
+            return path
+        numbered = [p for p in path.glob("*/config.yaml") if p.parent.name.isdigit()] if path.is_dir() else []
+        if numbered:
+            return max(numbered, key=lambda p: int(p.parent.name)).parent
+    there = sorted(p.parent.relative_to(RUNS).as_posix() for p in RUNS.glob("*/*/config.yaml"))
+    what = f"--run {run}: no such run" if run else f"no run yet in {RUNS}"
+    raise MissingInput(f"{what}. " + (f"There are {', '.join(there[-8:])}." if there else "Start one with zoo fit."))
+
+
+def checkpoint_of(folder: Path, which: str = "best") -> Path:
+    """The run's `best` or `last` checkpoint; the last one where no validation has named a best.
+
+    Raises:
+        MissingInput: the run has saved none.
+    """
+    for name in (which, "last"):
+        path = follow(folder / "checkpoints" / name)
+        if path.suffix == ".ckpt":
+            return path
+    raise MissingInput(f"{folder} has no checkpoint yet. Start it again with zoo fit.")
+
+
+def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":
+    """The task of a run with its best weights, ready to predict: `zoo.load("runs/latest").predict(["Once"])`.
+
+    Args:
+        which: "best" or "last".
+
+    Raises:
+        MissingInput: no such run, or no checkpoint in it.
+    """
+    import torch
+
+    from zoo import checkpoint
+
+    folder = find(run)
+    content = checkpoint.read(checkpoint_of(folder, which))
+    task = _make_task(yaml.safe_load((folder / "config.yaml").read_text("utf-8"))["model"])
+    task.restore(content)
+    task.configure_model()
+    task.load_trained(content)
+    return task.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def _make_task(settings: dict[str, Any]) -> "Task":
+    from jsonargparse import ArgumentParser
+
+    from zoo.task import Task
+
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # for the user's own tasks
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Task, "model", fail_untyped=False)
+    return parser.instantiate_classes(parser.parse_object({"model": settings}))["model"]
+
+
+# Figures and surroundings ---------------------------------------------------------------------------------------
+
+
+def read_figures(folder: Path) -> dict[str, Any]:
+    path = folder / "metrics.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def write_figures(folder: Path, command: str, figures: dict[str, Any]) -> None:
+    """Keep the final figures of a command beside those of the others."""
+    write_text(folder / "metrics.json", json.dumps({**read_figures(folder), command: figures}, indent=2) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """What the run was made with; for people, never read back."""
+    import torch
+
+    return {
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git": _git(),
+        "card": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cuda": torch.version.cuda,
+        "threads": torch.get_num_threads(),
+        "command": sys.argv,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of the working directory, and whether anything in it is changed."""
+    try:
+        commit, changes = (
+            subprocess.run(["git", *args], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            for args in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "changed": bool(changes)}

@@ -1,0 +1,53 @@
+"""The table between tasks and data modules: what the one yields and the other takes.
+
+A data module yields samples and knows no model; a task's encoder turns them into items and batches and knows no file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+Split = Literal["train", "validation", "test", "predict"]
+Item = dict[str, Any]
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TextSample:
+    """A document to learn from, or a prompt to continue."""
+
+    text: str
+
+
+class Encoder:
+    """From samples to batches, without weights: small and picklable, because data workers run it.
+
+    What it must know of the model (tokenizer, mean, sampling rate) it is given by the task that makes it, so the data
+    module never has to be told and cannot disagree.
+    """
+
+    cached = False
+    """Encode every sample once, keep the items on disk (memory-mapped), and encode no more. For slow, deterministic
+    work such as tokenising. Otherwise samples are encoded by the workers, each time they are used."""
+
+    def fingerprint(self) -> str:
+        """All that changes what `encode` returns; the key of the cache beside the content of the samples."""
+        raise NotImplementedError(f"{type(self).__name__} is cached, so it needs fingerprint()")
+
+    def encode(self, samples: Sequence[Any]) -> list[Item]:
+        """Items of these samples, deterministic. One each, unless the encoder is cached: then any number in all."""
+        raise NotImplementedError
+
+    def arrange(self, items: Sequence[Item]) -> Sequence[Item]:
+        """The items as training or evaluation sees them: cut, joined, packed. Must answer by index, in any process."""
+        return items
+
+    def augment(self, item: Item, stream: torch.Generator) -> Item:
+        """Training only. Draws from `stream` and nothing else."""
+        return item
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """A batch: tensors whose first dimension is the sample, lists of that length, or what all samples share."""
+        raise NotImplementedError

@@ -1,0 +1,318 @@
+"""Task: the one loop of training, validation, test and prediction. A new task writes what is special about it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from zoo import microbatch, optim, streams
+from zoo.checkpoint import loop_state, without_frozen
+from zoo.errors import ConfigError
+from zoo.microbatch import Batch, Loss
+from zoo.optim import Schedule
+from zoo.samples import Encoder, Split
+
+_NEVER_CALLED = {
+    "optimizer_step": "an optimizer class of your own (model.optimizer), or on_before_optimizer_step",
+    "optimizer_zero_grad": "on_train_batch_start",
+    "configure_gradient_clipping": "trainer.gradient_clip_val, or on_before_optimizer_step",
+    "lr_scheduler_step": "model.schedule, or set the rates in on_train_batch_start",
+}
+
+
+class Task(LightningModule):
+    """What is trained, and by which loss. Subclasses write:
+
+    - `configure_model()`: set `self.network`; idempotent; called when the data is known;
+    - `encoder(split)`: the `Encoder` that makes batches of samples;
+    - `loss(batch) -> (sum, count)`: the loss summed over its targets, and how many targets there were;
+    - `example_batch(n)`: the largest batch of n samples that the encoder can yield, made from nothing;
+    - `evaluate(batch)`, `figures(...)`: when the loss is not the metric;
+    - `adapt(samples)`: when the network depends on the training data (vocabulary, number of labels);
+    - `predict_batch(batch)` and `save_model(folder)`.
+
+    The constructor stores plain arguments and nothing else: no download, no network.
+
+    Args:
+        optimizer: by class path; it is called with the parameter groups.
+        schedule: of the learning rate after the warm-up, down to 0 at the last step (or constant).
+        warmup_steps: steps of linear rise; below 1, their share of all steps.
+        micro_batch_size: samples that go through the network at a time; null for the whole batch. It decides memory
+            and speed and not the result (up to rounding, and up to masks that the network draws inside, as dropout).
+        gradient_checkpointing: compute activations again in the backward pass: about a third slower, far less memory.
+        compile: compile the network with torch.compile; the first steps take minutes.
+    """
+
+    unit: ClassVar[str] = "targets"
+    """What `loss` counts, for the throughput."""
+    sample_type: ClassVar[type]
+    """What `predict` wraps its inputs in."""
+    network: torch.nn.Module
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for hook in _NEVER_CALLED.keys() & vars(cls).keys():
+            raise ConfigError(
+                f"{cls.__name__}.{hook} would never be called: zoo's loop steps the optimizer itself. "
+                f"Use {_NEVER_CALLED[hook]}."
+            )
+
+    def __init__(
+        self,
+        optimizer: Callable[[Iterable], Optimizer],
+        schedule: Schedule = "cosine",
+        warmup_steps: int | float = 0,
+        micro_batch_size: int | None = None,
+        gradient_checkpointing: bool = False,
+        compile: bool = False,
+    ):
+        super().__init__()
+        if micro_batch_size is not None and micro_batch_size < 1:
+            raise ConfigError(f"model.micro_batch_size is {micro_batch_size}; a whole number from 1, or null.")
+        if warmup_steps < 0:
+            raise ConfigError(f"model.warmup_steps is {warmup_steps}; a number of steps, or their share below 1.")
+        self.automatic_optimization = False
+        self.strict_loading = False  # frozen parts are not in a checkpoint; on_load_checkpoint checks the rest
+        self.optimizer, self.schedule, self.warmup_steps = optimizer, schedule, warmup_steps
+        self.micro_batch_size = micro_batch_size
+        self.gradient_checkpointing, self.compile_network = gradient_checkpointing, compile
+        self.learned: dict[str, Any] = {}
+        """What `adapt` and `configure_model` found out and a checkpoint must carry; plain types only."""
+        self.restored = False
+        """Whether a checkpoint's weights are to come, so that pretrained ones need not be loaded."""
+        self.last_figures: dict[str, float] = {}
+        """Figures of the last evaluation."""
+        self._means: dict[str, list[Tensor]] = {}
+
+    @property
+    def seed(self) -> int:
+        return self._trainer.seed if self._trainer is not None else 0
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Take over what was learned of the data, before data and network are made. Weights are loaded later."""
+        self.learned = checkpoint["zoo"]["learned"]
+        self.restored = True
+
+    # What a task writes -----------------------------------------------------------------------------------------
+
+    def adapt(self, samples: Sequence[Any]) -> None:
+        """Take from the training samples what the network's shape depends on, into `self.learned`.
+
+        Called once, before `encoder` and `configure_model`, and never for a run that is resumed, tested or loaded.
+        """
+
+    def encoder(self, split: Split) -> Encoder:
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> Loss:
+        """(sum over targets, number of targets), or named pairs of them, each divided by its count and then added."""
+        raise NotImplementedError
+
+    def count(self, batch: Batch) -> Mapping[str, Tensor] | None:
+        """Targets of each named pair in a whole batch, on the CPU. Only a loss of several pairs needs it."""
+        return None
+
+    def evaluate(self, batch: Batch) -> Loss:
+        """Named (sum, count) pairs; their exact means over the whole split go to `figures`."""
+        return self.loss(batch)
+
+    def figures(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
+        """What an evaluation reports, from the means and counts of `evaluate`'s pairs over the whole split."""
+        return means
+
+    def protocol(self, split: Split) -> dict[str, Any]:
+        """How the figures were measured, so that they can be compared."""
+        return {}
+
+    def predict_batch(self, batch: Batch) -> list[dict[str, Any]]:
+        """One plain dictionary per sample. What it draws at random is seeded by the loop."""
+        raise NotImplementedError
+
+    def show(self, prediction: dict[str, Any]) -> str:
+        """A prediction as a line or two on the screen."""
+        return str(prediction)
+
+    def preview(self) -> list[str]:
+        """A few lines that show what the network does now; shown after every validation."""
+        return []
+
+    def example_batch(self, n: int) -> Batch:
+        raise NotImplementedError
+
+    def save_model(self, folder: Path) -> None:
+        """Write what plain transformers, timm or diffusers load."""
+        raise NotImplementedError
+
+    # Training ---------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Optimizer:
+        groups = optim.parameter_groups(self)
+        if not groups:
+            raise ConfigError("nothing to train: every parameter of the network is frozen.")
+        return self.optimizer(groups)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        optimizer: Any = self.optimizers()
+        step, total = self.global_step, self.trainer.total_steps
+        optim.set_lr(optimizer.param_groups, self.lr_factor(step, total))
+        optimizer.zero_grad()
+        pieces = microbatch.accumulate(
+            batch,
+            at_most=self.micro_batch_size,
+            loss=self.loss,
+            backward=self._backward,
+            place=self._place,
+            stream=(self.seed, "network", step, self.trainer.global_rank),
+            counts=self._counts(batch),
+        )
+        totals = microbatch.finish(pieces, self.parameters())
+        optimizer.step()
+        means = totals.means()
+        self.log("train/loss", torch.stack(list(means.values())).sum(), prog_bar=True, batch_size=1)
+        if len(means) > 1:
+            self.log_dict({f"train/{name}": mean for name, mean in means.items()}, batch_size=1)
+        self.log("train/lr", optimizer.param_groups[0]["lr"], batch_size=1)
+        self.log("step", float(self.global_step), batch_size=1)  # loggers take it as their step: steps done so far
+        self.trainer.targets_done += next(iter(totals.counts.values()))
+
+    def lr_factor(self, step: int, total: int) -> float:
+        """What the learning rate is multiplied with at `step`: a function of nothing else."""
+        warmup = self.warmup_steps if self.warmup_steps >= 1 else round(self.warmup_steps * total)
+        return optim.lr_factor(step, total, self.schedule, int(warmup))
+
+    def _backward(self, loss: Tensor) -> None:
+        if not loss.requires_grad:
+            raise ConfigError(
+                "the loss depends on no trainable parameter, so there is no gradient at all. "
+                "Is the whole network frozen, or does loss() detach its result?"
+            )
+        with self.trainer.strategy.block_backward_sync() if self.trainer.world_size > 1 else torch.enable_grad():
+            self.manual_backward(loss)
+
+    def _counts(self, batch: Batch) -> dict[str, Tensor] | None:
+        counts = self.count(batch) if batch else {}
+        everyone = microbatch.gather(counts) if self.trainer.world_size > 1 else [counts]
+        if any(theirs is None for theirs in everyone):
+            return None
+        names = {name: None for theirs in everyone for name in theirs or {}}
+        return {name: torch.as_tensor(sum(theirs[name] for theirs in everyone if theirs)) for name in names} or None
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """A training batch stays in host memory; its pieces move one by one."""
+        return batch if self.trainer.training else super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def _place(self, piece: Batch) -> Batch:
+        return super().transfer_batch_to_device(piece, self.device, 0)
+
+    def on_fit_start(self) -> None:
+        if self.compile_network:
+            self.network.compile(dynamic=True)  # one graph for pieces of any size
+
+    # Evaluation -------------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self._means = {}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._add(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._means = {}
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._add(batch)
+
+    def on_test_epoch_end(self) -> None:
+        self._report("test")
+
+    def _add(self, batch: Batch) -> None:
+        if not batch:  # the last batch may leave a process without samples
+            return
+        with streams.seeded(self.seed, "evaluation"):
+            pairs = microbatch.named(self.evaluate(batch))
+        for name, pair in pairs.items():
+            fresh = [torch.as_tensor(x, device=self.device).detach().to(self._exact) for x in pair]
+            known = self._means.setdefault(name, [torch.zeros_like(x) for x in fresh])
+            known[0] += fresh[0]
+            known[1] += fresh[1]
+
+    @property
+    def _exact(self) -> torch.dtype:
+        return torch.float32 if self.device.type == "mps" else torch.float64
+
+    def _report(self, prefix: str) -> None:
+        everyone = microbatch.gather({n: (s.item(), c.item()) for n, (s, c) in self._means.items()})
+        if self.trainer.sanity_checking:
+            return
+        names = {name: None for theirs in everyone for name in theirs}
+        sums, counts = (
+            {name: sum(theirs[name][i] for theirs in everyone if name in theirs) for name in names} for i in (0, 1)
+        )
+        means = {name: sums[name] / max(counts[name], 1) for name in names}
+        self.last_figures = self.figures(means, counts)
+        self.log_dict({f"{prefix}/{k}": v for k, v in self.last_figures.items()}, batch_size=1)
+        self.log("step", float(self.global_step), batch_size=1)
+
+    # Prediction -------------------------------------------------------------------------------------------------
+
+    def predict(self, inputs: Sequence[Any], seed: int = 0) -> list[dict[str, Any]]:
+        """Predictions for samples, or for what a sample is made of (a prompt, say), in their order.
+
+        Args:
+            seed: the same seed gives the same predictions.
+        """
+        encoder, was_training = self.encoder("predict"), self.training
+        samples = [x if isinstance(x, self.sample_type) else self.sample_type(x) for x in inputs]
+        batch = self._place(encoder.collate(encoder.encode(samples)))
+        self.eval()
+        try:
+            with torch.inference_mode(), streams.seeded(seed, "predict", 0):
+                return self.predict_batch(batch)
+        finally:
+            self.train(was_training)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
+        with streams.seeded(self.seed, "predict", batch_idx):
+            return self.predict_batch(batch)
+
+    # Checkpoints ------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was trained and one integer for the loops; plain types only."""
+        checkpoint["state_dict"] = without_frozen(self, checkpoint["state_dict"])
+        checkpoint.pop("loops", None)
+        checkpoint["zoo"] = {
+            "task": f"{type(self).__module__}.{type(self).__qualname__}",
+            "step": self.global_step,
+            "steps_per_epoch": int(self.trainer.num_training_batches),
+            "total_steps": self.trainer.total_steps,
+            "micro_batch_size": self.micro_batch_size,
+            "learned": self.learned,
+        }
+
+    def load_trained(self, checkpoint: dict[str, Any]) -> None:
+        """Put a checkpoint's weights into the network that `configure_model` has made."""
+        self.on_load_checkpoint(checkpoint)
+        self.load_state_dict(checkpoint["state_dict"], strict=False)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Accept a checkpoint of this network only, and put the loops where its one integer says."""
+        expected = without_frozen(self, self.state_dict())
+        found = checkpoint["state_dict"]
+        missing, unexpected = expected.keys() - found.keys(), found.keys() - self.state_dict().keys()
+        shapes = [name for name in expected.keys() & found.keys() if expected[name].shape != found[name].shape]
+        if missing or unexpected or shapes:
+            wrong = [f"{kind}: {', '.join(sorted(names)[:3])} ({len(names)} in all)" for kind, names in (
+                ("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)) if names]  # fmt: skip
+            raise ConfigError(f"the checkpoint is of another network: {'; '.join(wrong)}.")
+        if self._trainer is not None and self.trainer.state.fn == "fit":
+            state = checkpoint["zoo"]
+            self.micro_batch_size = state["micro_batch_size"]
+            checkpoint["loops"] = {"fit_loop": loop_state(self.trainer.fit_loop, state["step"], state["steps_per_epoch"])}

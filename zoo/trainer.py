@@ -1,0 +1,143 @@
+"""Trainer: Lightning's, with the settings that zoo's one loop takes over or has to refuse."""
+
+import math
+import shutil
+import subprocess
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Trainer as LightningTrainer
+from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
+from zoo.callbacks.gradients import Gradients
+from zoo.checkpoint import DurableIO
+from zoo.errors import ConfigError
+
+
+class Trainer(LightningTrainer):
+    """Lightning's Trainer for tasks of zoo.
+
+    Args:
+        max_epochs: passes over the training data; null for no limit, if max_steps gives one.
+        max_steps: optimizer steps; the run ends at whichever limit comes first, and both keep their meaning on resume.
+        gradient_clip_val: largest norm of the gradient of a whole batch; null for no clipping.
+        accumulate_grad_batches: refused; model.micro_batch_size does it exactly.
+        seed: what every random stream of the run is derived from.
+
+    Raises:
+        ConfigError: a setting that would change the training silently, or hardware that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        max_epochs: int | None = None,
+        max_steps: int = -1,
+        gradient_clip_val: float | None = 1.0,
+        accumulate_grad_batches: int = 1,
+        accelerator: str = "auto",
+        precision: Any = "32-true",
+        plugins: Any = None,
+        callbacks: Any = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        if accelerator in ("auto", "gpu", "cuda"):
+            check_nvidia()
+        self.seed = seed
+        self.asked_accumulation = accumulate_grad_batches
+        self.step_limit = math.inf if max_steps == -1 else max_steps
+        self.targets_done: Any = 0
+        """Targets (tokens, images …) trained on by this process; a tensor while training, read it seldom."""
+        if max_epochs is None and max_steps == -1:
+            raise ConfigError("neither trainer.max_epochs nor trainer.max_steps is set; the run would never end.")
+        if precision == "16-mixed" and not _has_card(accelerator):
+            print("precision: 16-mixed needs a CUDA card; on this CPU the run computes in 32 bits.")
+            precision = "32-true"
+        plugins = [*_as_list(plugins), DurableIO()]
+        if any(isinstance(plugin, MixedPrecision) for plugin in plugins):
+            precision = None
+        super().__init__(
+            *args,
+            max_epochs=-1 if max_epochs is None else max_epochs,
+            accelerator=accelerator,
+            precision=precision,
+            plugins=plugins,
+            callbacks=[_Steps(), Gradients(gradient_clip_val), *_as_list(callbacks)],
+            use_distributed_sampler=False,  # the data module's order already gives each process its part
+            **kwargs,
+        )
+        if not isinstance(self.strategy, (SingleDeviceStrategy, DDPStrategy)):
+            raise ConfigError(
+                f"trainer.strategy: {type(self.strategy).__name__} is not supported yet; use ddp, or one device."
+            )
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run, known from its start."""
+        by_epochs = math.inf if self.max_epochs in (None, -1) else self.max_epochs * self.num_training_batches
+        return int(min(by_epochs, self.step_limit))
+
+    def fit(self, model: LightningModule, *args: Any, **kwargs: Any) -> None:
+        if self.asked_accumulation != 1:
+            batch_size = getattr(kwargs.get("datamodule"), "batch_size", 1)
+            raise ConfigError(
+                f"trainer.accumulate_grad_batches is {self.asked_accumulation}; in zoo the loader's batch is the batch "
+                f"of a step. The same training, with the exact mean:\n"
+                f"  --data.batch_size {batch_size * self.asked_accumulation}\n"
+                f"  --model.micro_batch_size {batch_size}"
+            )
+        super().fit(model, *args, **kwargs)
+
+
+class _Steps(Callback):
+    """The step is the only clock: loggers read it, and the run ends at the one computed total."""
+
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # else off by one after a resume
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step >= trainer.step_limit:
+            trainer.should_stop = True
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else [*value] if isinstance(value, (list, tuple)) else [value]
+
+
+def _has_card(accelerator: str) -> bool:
+    return accelerator not in ("cpu", "mps") and torch.cuda.is_available()
+
+
+def check_nvidia() -> None:
+    """Refuse to train on the CPU beside an NVIDIA card that torch cannot use.
+
+    Raises:
+        ConfigError: the driver shows a card, and torch cannot use it: what was found, what is needed, the remedy.
+    """
+    if torch.cuda.is_available() or not (card := _visible_card()):
+        return
+    name, _, driver = card.partition(", ")
+    insist = "or train on the CPU: --trainer.accelerator cpu"
+    if torch.version.cuda is None:
+        raise ConfigError(
+            f"{name} is there, but this torch ({torch.__version__}) is a CPU build. "
+            f"Install the CUDA build with `uv sync --reinstall-package torch`, {insist}."
+        )
+    raise ConfigError(
+        f"{name} is there with driver {driver}, but torch {torch.__version__} cannot use it; "
+        f"it needs a driver for CUDA {torch.version.cuda}. Update the NVIDIA driver, {insist}."
+    )
+
+
+def _visible_card() -> str:
+    """Name and driver version of the first card that nvidia-smi lists; empty without one, or with all hidden."""
+    import os
+
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not (smi := shutil.which("nvidia-smi")):
+        return ""
+    query = [smi, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    return answer.stdout.strip().partition("\n")[0] if answer.returncode == 0 else ""
