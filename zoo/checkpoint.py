@@ -8,7 +8,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
 
-from zoo.errors import DataError, MissingInput
+from zoo.errors import DataError, MissingInputError
 from zoo.paths import write_whole
 
 
@@ -40,11 +40,11 @@ def read(path: Path) -> dict[str, Any]:
     """A checkpoint's content, on the CPU. Never runs code from the file.
 
     Raises:
-        MissingInput: there is no such file.
+        MissingInputError: there is no such file.
         DataError: it is damaged, or no checkpoint of zoo.
     """
     if not path.is_file():
-        raise MissingInput(f"{path}: no such checkpoint.")
+        raise MissingInputError(f"{path}: no such checkpoint.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

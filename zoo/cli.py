@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -60,7 +61,9 @@ class ZooCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+    trainer: Any
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
         callbacks: list[Callback] = [ProgressLine()]
         if self.subcommand == "fit":
             self.directory = self._directory()
@@ -70,7 +73,9 @@ class ZooCLI(LightningCLI):
             callbacks += [self.predictions]
             kwargs["devices"] = 1
         self.trainer_defaults = {"callbacks": callbacks}
-        return super().instantiate_trainer(seed=self._get(self.config, "seed_everything") or 0, **kwargs)
+        trainer: Any = super().instantiate_trainer(**kwargs)
+        trainer.seed = self._get(self.config, "seed_everything") or 0
+        return trainer
 
     def _directory(self) -> RunDirectory:
         steps = self.request.checkpoint["zoo"]["step"] if self.request.checkpoint else 0
@@ -87,13 +92,23 @@ class ZooCLI(LightningCLI):
     # Commands ---------------------------------------------------------------------------------------------------
 
     def fit(self, model: Task, datamodule: DataModule, **kwargs: Any) -> None:
+        path = self.request.checkpoint_path
         if self.request.checkpoint:
             model.restore(self.request.checkpoint)
-        path = self.request.checkpoint_path
+            if self._is_finished():
+                print(f"{self.request.run} is finished ({path}): nothing to do. To train longer, raise its max_epochs.")
+                return
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=path, weights_only=True, **kwargs)
         folder = self.directory.folder
         if self.trainer.is_global_zero and folder:
             self._finish(model, folder)
+
+    def _is_finished(self) -> bool:
+        """Whether the resumed run came to its end, and this command asks for no other end."""
+        assert self.request.run is not None
+        asked, limits = self._get(self.config, "trainer"), ("max_epochs", "max_steps", "max_time")
+        saved = yaml.safe_load((self.request.run / "config.yaml").read_text("utf-8"))["trainer"]
+        return "fit" in run.read_figures(self.request.run) and all(asked[key] == saved[key] for key in limits)
 
     def _finish(self, model: Task, folder: Path) -> None:
         """Export the best weights and say what came of it."""

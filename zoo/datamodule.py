@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import pyarrow as pa
@@ -48,6 +48,9 @@ class DataModule(LightningDataModule):
         self.items: dict[Split, Sequence[Item]] = {}
         self._encoders: dict[Split, Encoder] = {}
 
+    if TYPE_CHECKING:
+        trainer: Any
+
     def samples(self, split: Split) -> Sequence[Any] | None:
         """Raw samples of the split, in a fixed order; None if the data has no such split."""
         raise NotImplementedError
@@ -62,7 +65,6 @@ class DataModule(LightningDataModule):
 
     @property
     def task(self) -> Any:
-        assert self.trainer is not None
         return self.trainer.lightning_module
 
     @property
@@ -109,13 +111,13 @@ class DataModule(LightningDataModule):
         order = Order(len(self.items["train"]), self.batch_size, self.seed, self._part, lambda: trainer.global_step)
         return self._loader("train", order)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader | list:
         return self._evaluation_loader("validation")
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader | list:
         return self._evaluation_loader("test")
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader | list:
         return self._evaluation_loader("predict")
 
     def _evaluation_loader(self, split: Split) -> DataLoader | list:
@@ -123,10 +125,8 @@ class DataModule(LightningDataModule):
         if not count:
             return []
         starts = range(0, count, self.eval_batch_size)
-        batches = [
-            self._part([(0, i) for i in range(start, min(start + self.eval_batch_size, count))]) for start in starts
-        ]
-        return self._loader(split, batches)
+        batches = [self._part([(0, i) for i in range(s, min(s + self.eval_batch_size, count))]) for s in starts]
+        return self._loader(split, _Batches(batches))
 
     def _part(self, batch: list) -> list:
         """This process's share of a batch: consecutive, as even as possible, never a sample twice."""
@@ -179,6 +179,19 @@ class Order:
         while True:
             yield self.part(self.batch(step))
             step += 1
+
+
+class _Batches:
+    """The same batches, each time."""
+
+    def __init__(self, batches: list[list[tuple[int, int]]]):
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self.batches)
 
 
 class _Encoded(Sequence):

@@ -23,7 +23,7 @@ class DataError(UserError, ValueError):
     exit_code = 65
 
 
-class MissingInput(UserError, FileNotFoundError):
+class MissingInputError(UserError, FileNotFoundError):
     """A file, folder, run, or hub repository that is not there or cannot be reached."""
 
     exit_code = 66

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from zoo.errors import MissingInput
+from zoo.errors import MissingInputError
 
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -36,27 +36,27 @@ def explained(name: str, what: str) -> Iterator[None]:
     """Turn the many errors of loading `name` into one line that says what to do.
 
     Raises:
-        MissingInput: no such folder or repository, hub out of reach, or repository gated.
+        MissingInputError: no such folder or repository, hub out of reach, or repository gated.
     """
     looks_local = name.startswith((".", "/", "~")) or Path(name).is_dir() or name.count("/") > 1
     if looks_local and not Path(name).is_dir():
-        raise MissingInput(f"{what} {name}: no such folder.")
+        raise MissingInputError(f"{what} {name}: no such folder.")
     try:
         yield
     except (OSError, ConnectionError) as error:  # what transformers and datasets raise for all of these
         cause = _cause(error)
         if looks_local:
-            raise MissingInput(f"{what} {name}: the folder cannot be read as one ({cause}).") from error
+            raise MissingInputError(f"{what} {name}: the folder cannot be read as one ({cause}).") from error
         if "gated" in cause.lower() or "GatedRepo" in cause:
-            raise MissingInput(
-                f"{what} {name} is gated. Accept its terms on the hub's page of {name}, then log in: uv run hf auth login"
+            raise MissingInputError(
+                f"{what} {name} is gated. Accept its terms on its page of the hub, then log in: uv run hf auth login"
             ) from error
         if offline():
-            raise MissingInput(
+            raise MissingInputError(
                 f"{what} {name} is not in the local cache, and the Hugging Face hub cannot be reached. "
                 f"Connect once, or name a local folder."
             ) from error
-        raise MissingInput(
+        raise MissingInputError(
             f"{what} {name}: no local folder, and the hub has no such public repository ({cause}). Check the spelling."
         ) from error
 

@@ -117,7 +117,7 @@ def accumulate(
             )
         if not totals.divisors:
             share = length / batch_length(piece)
-            totals.divisors = {n: _divisor(s, c, share, counts and counts[n]) for n, (s, c) in pairs.items()}
+            totals.divisors = {n: _divisor(s, c, share, counts[n] if counts else None) for n, (s, c) in pairs.items()}
         parts = [total / totals.divisors[name] for name, (total, _) in pairs.items()]
         backward(torch.stack(parts).sum())
         totals.add(pairs)

@@ -11,16 +11,13 @@ _EXACT = ("tokens",)
 
 def table(title: str, figures: dict[str, float], protocol: dict[str, Any]) -> None:
     """Print figures, with how they were measured under them."""
-    grid = Table(title=title, title_justify="left", caption=_protocol(protocol), caption_justify="left")
+    grid = Table(title=title, title_justify="left")
     grid.add_column("figure")
     grid.add_column("value", justify="right")
     for name, value in figures.items():
         grid.add_row(name, f"{value:,.0f}" if name in _EXACT else f"{value:,.6g}")
     Console().print(grid)
-
-
-def _protocol(protocol: dict[str, Any]) -> str:
-    return "measured: " + ", ".join(f"{name} {value}" for name, value in protocol.items())
+    print("measured: " + ", ".join(f"{name} {value}" for name, value in protocol.items()))
 
 
 def next_commands(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Request:
 
         Raises:
             ConfigError: flags that do not go together.
-            MissingInput: no such run, or nothing to resume.
+            MissingInputError: no such run, or nothing to resume.
         """
         if not argv or argv[0].startswith("-"):
             return cls(command="", flags=argv or ["--help"])
@@ -86,7 +87,7 @@ def _take(flags: list[str], name: str, optional: bool = False) -> tuple[str | No
 
 
 def _values(flags: list[str], name: str) -> list[str]:
-    after = [value for flag, value in zip(flags, flags[1:], strict=False) if flag == name]
+    after = [value for flag, value in pairwise(flags) if flag == name]
     return after + [flag.partition("=")[2] for flag in flags if flag.startswith(f"{name}=")]
 
 
@@ -108,7 +109,9 @@ def _expand_shorthands(flags: list[str]) -> list[str]:
 def _data_class_shorthands(flags: list[str]) -> dict[str, str]:
     paths = _values(flags, "--data")
     if not paths:
-        configs = _values(flags, "--config") or [str(run.find((_values(flags, "--run") or [None])[0]) / "config.yaml")]
+        configs = _values(flags, "--config") or [
+            str(run.find(next(iter(_values(flags, "--run")), None)) / "config.yaml")
+        ]
         loaded = [yaml.safe_load(Path(c).read_text("utf-8")) for c in configs if Path(c).is_file()]
         paths = [c["data"]["class_path"] for c in loaded if isinstance(c, dict) and "class_path" in c.get("data", {})]
     if not paths:

@@ -1,13 +1,13 @@
 """The run directory: where everything that a run writes lies, how it is found again, and a task loaded from it.
 
-    runs/<name>/<number>/
-        config.yaml        complete, with every default
-        environment.json   versions, git state, card
-        checkpoints/       step=N.ckpt; `last` and `best` name one of them
-        metrics.csv        one row per logged step and per validation
-        metrics.json       final figures of fit, test …, each with its protocol
-        tensorboard/       the same for TensorBoard, and generated examples
-        model/             best weights, in the format of the library they came from
+runs/<name>/<number>/
+    config.yaml        complete, with every default
+    environment.json   versions, git state, card
+    checkpoints/       step=N.ckpt; `last` and `best` name one of them
+    metrics.csv        one row per logged step and per validation
+    metrics.json       final figures of fit, test …, each with its protocol
+    tensorboard/       the same for TensorBoard, and generated examples
+    model/             best weights, in the format of the library they came from
 """
 
 import json
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from zoo.errors import ConfigError, MissingInput
+from zoo.errors import ConfigError, MissingInputError
 from zoo.paths import follow, point, write_text
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def find(run: str | Path | None = None) -> Path:
         run: None for the latest.
 
     Raises:
-        MissingInput: there is no such run; names those that there are.
+        MissingInputError: there is no such run; names those that there are.
     """
     asked = [RUNS / "latest"] if run is None else [Path(run), RUNS / run]
     for path in map(follow, asked):
@@ -68,20 +68,22 @@ def find(run: str | Path | None = None) -> Path:
             return max(numbered, key=lambda p: int(p.parent.name)).parent
     there = sorted(p.parent.relative_to(RUNS).as_posix() for p in RUNS.glob("*/*/config.yaml"))
     what = f"--run {run}: no such run" if run else f"no run yet in {RUNS}"
-    raise MissingInput(f"{what}. " + (f"There are {', '.join(there[-8:])}." if there else "Start one with zoo fit."))
+    raise MissingInputError(
+        f"{what}. " + (f"There are {', '.join(there[-8:])}." if there else "Start one with zoo fit.")
+    )
 
 
 def checkpoint_of(folder: Path, which: str = "best") -> Path:
     """The run's `best` or `last` checkpoint; the last one where no validation has named a best.
 
     Raises:
-        MissingInput: the run has saved none.
+        MissingInputError: the run has saved none.
     """
     for name in (which, "last"):
         path = follow(folder / "checkpoints" / name)
         if path.suffix == ".ckpt":
             return path
-    raise MissingInput(f"{folder} has no checkpoint yet. Start it again with zoo fit.")
+    raise MissingInputError(f"{folder} has no checkpoint yet. Start it again with zoo fit.")
 
 
 def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":
@@ -91,7 +93,7 @@ def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":
         which: "best" or "last".
 
     Raises:
-        MissingInput: no such run, or no checkpoint in it.
+        MissingInputError: no such run, or no checkpoint in it.
     """
     import torch
 

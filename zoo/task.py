@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -51,7 +51,10 @@ class Task(LightningModule):
     """What `loss` counts, for the throughput."""
     sample_type: ClassVar[type]
     """What `predict` wraps its inputs in."""
-    network: torch.nn.Module
+    network: Any
+
+    if TYPE_CHECKING:
+        trainer: Any  # zoo.Trainer; the annotation would need an import in a circle
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -90,7 +93,7 @@ class Task(LightningModule):
 
     @property
     def seed(self) -> int:
-        return self._trainer.seed if self._trainer is not None else 0
+        return self.trainer.seed if self._trainer is not None else 0
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Take over what was learned of the data, before data and network are made. Weights are loaded later."""
@@ -315,4 +318,6 @@ class Task(LightningModule):
         if self._trainer is not None and self.trainer.state.fn == "fit":
             state = checkpoint["zoo"]
             self.micro_batch_size = state["micro_batch_size"]
-            checkpoint["loops"] = {"fit_loop": loop_state(self.trainer.fit_loop, state["step"], state["steps_per_epoch"])}
+            checkpoint["loops"] = {
+                "fit_loop": loop_state(self.trainer.fit_loop, state["step"], state["steps_per_epoch"])
+            }

@@ -3,7 +3,7 @@
 import math
 import shutil
 import subprocess
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule
@@ -24,11 +24,13 @@ class Trainer(LightningTrainer):
         max_steps: optimizer steps; the run ends at whichever limit comes first, and both keep their meaning on resume.
         gradient_clip_val: largest norm of the gradient of a whole batch; null for no clipping.
         accumulate_grad_batches: refused; model.micro_batch_size does it exactly.
-        seed: what every random stream of the run is derived from.
 
     Raises:
         ConfigError: a setting that would change the training silently, or hardware that cannot be used.
     """
+
+    seed: int = 0
+    """What every random stream of the run is derived from; the command line sets it to seed_everything."""
 
     def __init__(
         self,
@@ -38,15 +40,13 @@ class Trainer(LightningTrainer):
         gradient_clip_val: float | None = 1.0,
         accumulate_grad_batches: int = 1,
         accelerator: str = "auto",
-        precision: Any = "32-true",
+        precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
         plugins: Any = None,
         callbacks: Any = None,
-        seed: int = 0,
         **kwargs: Any,
     ):
         if accelerator in ("auto", "gpu", "cuda"):
             check_nvidia()
-        self.seed = seed
         self.asked_accumulation = accumulate_grad_batches
         self.step_limit = math.inf if max_steps == -1 else max_steps
         self.targets_done: Any = 0
@@ -57,13 +57,12 @@ class Trainer(LightningTrainer):
             print("precision: 16-mixed needs a CUDA card; on this CPU the run computes in 32 bits.")
             precision = "32-true"
         plugins = [*_as_list(plugins), DurableIO()]
-        if any(isinstance(plugin, MixedPrecision) for plugin in plugins):
-            precision = None
+        own_precision = any(isinstance(plugin, MixedPrecision) for plugin in plugins)
         super().__init__(
             *args,
             max_epochs=-1 if max_epochs is None else max_epochs,
             accelerator=accelerator,
-            precision=precision,
+            precision=None if own_precision else precision,
             plugins=plugins,
             callbacks=[_Steps(), Gradients(gradient_clip_val), *_as_list(callbacks)],
             use_distributed_sampler=False,  # the data module's order already gives each process its part

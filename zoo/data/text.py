@@ -1,7 +1,6 @@
 """TextData: documents from a text file, a table, the hub, or what every Python carries."""
 
 import importlib
-import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ import datasets
 
 from zoo import streams
 from zoo.datamodule import DataModule
-from zoo.errors import ConfigError, DataError, MissingInput
+from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.hub import explained, offline
 from zoo.paths import follow
 from zoo.samples import Split, TextSample
@@ -115,10 +114,9 @@ class TextData(DataModule):
         texts, share = self._read(self.sources["train"] or "", "train"), self.validation_fraction
         percent = f"{share:.0%}"
         if len(texts) >= _FEW:
-            order = streams.permutation(len(texts), self.seed, "validation split").tolist()
-            count = math.ceil(len(texts) * share)
-            kept, held = sorted(order[count:]), sorted(order[:count])
-            self._notes["validation"] = f"{percent} of the documents of {self.sources['train']}"
+            held = _held_out([len(sample.text) for sample in texts], share, self.seed)
+            kept = sorted(set(range(len(texts))) - set(held))
+            self._notes["validation"] = f"documents with {percent} of the text of {self.sources['train']}"
             return _Texts(texts, kept), _Texts(texts, held)
         self._notes["validation"] = f"the last {percent} of each document of {self.sources['train']}"
         cuts = [(sample.text, _cut_at_line(sample.text, 1 - share)) for sample in texts]
@@ -133,7 +131,7 @@ class TextData(DataModule):
             table = self._table(path, "lines" if path.suffix == ".txt" else "rows")
             return [sample for sample in self._column(table, source) if sample.text.strip()]
         if path.suffix in _READERS and len(source.split()) == 1:
-            raise MissingInput(f"data.predict: {source}: no such file{_nearest(path)}.")
+            raise MissingInputError(f"data.predict: {source}: no such file{_nearest(path)}.")
         return [TextSample(source)]
 
     # Reading ----------------------------------------------------------------------------------------------------
@@ -147,7 +145,7 @@ class TextData(DataModule):
         else:
             path = follow(source)
             if not path.is_file():
-                raise MissingInput(f"data.{split}: {source}: no such file{_nearest(path)}.")
+                raise MissingInputError(f"data.{split}: {source}: no such file{_nearest(path)}.")
             if path.suffix not in _READERS:
                 raise DataError(f"data.{split}: {source}: not one of {', '.join(_READERS)}.")
             whole = self.documents in ("auto", "file")
@@ -235,6 +233,16 @@ def _is_hub(source: str) -> bool:
     return bare and path.suffix not in _READERS and not path.exists()
 
 
+def _held_out(lengths: list[int], share: float, seed: int) -> list[int]:
+    """Documents in random order, as long as they fit into `share` of the text; at least one."""
+    room, held = share * sum(lengths), []
+    for i in streams.permutation(len(lengths), seed, "validation split").tolist():
+        if lengths[i] <= room:
+            held.append(i)
+            room -= lengths[i]
+    return sorted(held) or [min(range(len(lengths)), key=lengths.__getitem__)]
+
+
 def _cut_at_line(text: str, share: float) -> int:
     """Where the first `share` of the text ends, moved to the end of that line if there is one."""
     at = text.find("\n", int(len(text) * share))
@@ -245,8 +253,23 @@ def _python_texts(module: str) -> list[str]:
     try:
         topics = importlib.import_module(module).topics
     except (ImportError, AttributeError) as error:
-        raise MissingInput(f"data: python:{module}: no such texts in this Python ({error}).") from error
-    return [topics[name] for name in sorted(topics)]
+        raise MissingInputError(f"data: python:{module}: no such texts in this Python ({error}).") from error
+    return _without_repeats([topics[name] for name in sorted(topics)])
+
+
+def _without_repeats(texts: list[str]) -> list[str]:
+    """The texts whose lines are not nearly all in longer ones too, in their order.
+
+    A third of the manual's topics are sections of others: held out, they would only ask what was learnt by heart.
+    """
+    seen: set[str] = set()
+    kept = set()
+    for i in sorted(range(len(texts)), key=lambda i: -len(texts[i])):
+        lines = {line.strip() for line in texts[i].splitlines()}
+        if len(lines - seen) > 0.1 * len(lines):
+            kept.add(i)
+            seen |= lines
+    return [texts[i] for i in sorted(kept)]
 
 
 def _nearest(path: Path) -> str:
@@ -262,5 +285,5 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, UnicodeDecodeError):
-        return f"it is not UTF-8 (byte {error.start}: {error.object[error.start] :#04x}). Save it as UTF-8."
+        return f"it is not UTF-8 (byte {error.start}: {error.object[error.start]:#04x}). Save it as UTF-8."
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

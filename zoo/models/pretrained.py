@@ -20,7 +20,6 @@ from transformers.utils import logging
 
 from zoo.errors import ConfigError
 from zoo.hub import explained, offline
-from zoo.paths import follow
 
 logging.disable_progress_bar()  # a bar of a second per load, in the middle of our own lines
 _END = "<|endoftext|>"
@@ -38,7 +37,7 @@ def make_config(settings: dict[str, Any]) -> PreTrainedConfig:
     Raises:
         ConfigError: no such type, or a setting that the type does not have.
     """
-    kind = settings.get("model_type")
+    kind = str(settings.get("model_type"))
     if kind not in CONFIG_MAPPING:
         raise ConfigError(f"model.architecture.model_type is {kind!r}; one of transformers' types: gpt2, llama, …")
     config = CONFIG_MAPPING[kind].from_dict(settings)
@@ -64,13 +63,14 @@ def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     """The network with the weights of a hub id or folder, in 32 bits.
 
     Raises:
-        MissingInput: it is not there.
+        MissingInputError: it is not there.
         ConfigError: the weights do not match the architecture.
     """
     with explained(name, "model"):
-        network, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, config=config, dtype=torch.float32, local_files_only=offline(), output_loading_info=True
         )
+    network, report = loaded
     wrong = {
         "missing": report["missing_keys"],
         "unexpected": report["unexpected_keys"],
@@ -82,7 +82,7 @@ def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     return network
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
+def load_tokenizer(name: str) -> Any:
     with explained(name, "tokenizer"):
         return AutoTokenizer.from_pretrained(name, local_files_only=offline())
 
@@ -114,7 +114,7 @@ def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
         return {path.name: path.read_text("utf-8") for path in sorted(Path(folder).iterdir())}
 
 
-def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerFast:
+def tokenizer_from_files(files: dict[str, str]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in files.items():
             (Path(folder) / Path(name).name).write_text(text, "utf-8")

@@ -16,15 +16,16 @@ import torch
 from torch.nn import functional as F
 
 from zoo import streams
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DataError
+from zoo.microbatch import Loss
 from zoo.models import pretrained as hf
 from zoo.samples import Batch, Encoder, Item, Split, TextSample
-from zoo.task import Loss, Task
+from zoo.task import Task
 
 IGNORED = -100
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sampling:
     """How text is generated.
 
@@ -71,7 +72,7 @@ class CausalLM(Task):
         max_length: int = 512,
         stride: int | None = None,
         dropout: float = 0.0,
-        sampling: Sampling | None = None,
+        sampling: Sampling = Sampling(),
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -84,7 +85,7 @@ class CausalLM(Task):
         self.pretrained, self.architecture = pretrained, architecture
         self.tokenizer_name, self.vocab_size = tokenizer or pretrained, vocab_size
         self.max_length, self.stride = max_length, stride or max_length
-        self.dropout, self.sampling = dropout, sampling or Sampling()
+        self.dropout, self.sampling = dropout, sampling
 
     # The network ------------------------------------------------------------------------------------------------
 
@@ -159,13 +160,13 @@ class CausalLM(Task):
 
     def predict_batch(self, batch: Batch) -> list[dict[str, Any]]:
         s = self.sampling
-        chance = {"do_sample": False}
+        chance: dict[str, Any] = {"do_sample": False}
         if s.temperature > 0:
             chance = {"do_sample": True, "temperature": s.temperature, "top_k": s.top_k, "top_p": s.top_p}
         ids = self.network.generate(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
-            max_new_tokens=s.max_new_tokens,
+            max_new_tokens=min(s.max_new_tokens, self._room(batch["input_ids"].shape[1])),
             num_return_sequences=s.num_sequences,
             pad_token_id=_padding(self.tokenizer),
             **chance,
@@ -173,6 +174,15 @@ class CausalLM(Task):
         new = self.tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
         n = s.num_sequences
         return [{"prompt": p, "continuations": new[i * n : (i + 1) * n]} for i, p in enumerate(batch["prompt"])]
+
+    def _room(self, length: int) -> int:
+        """New tokens for which the architecture has positions, after a prompt of `length` tokens."""
+        positions = (
+            getattr(self.network.config, "max_position_embeddings", None) or length + self.sampling.max_new_tokens
+        )
+        if length >= positions:
+            raise DataError(f"data.predict: a prompt has {length} tokens; this model has {positions} positions in all.")
+        return positions - length
 
     def show(self, prediction: dict[str, Any]) -> str:
         return "\n".join(f"{prediction['prompt']}⟶{text}" for text in prediction["continuations"])

@@ -1,0 +1,78 @@
+"""What tests share: no network, caches of their own, and a tiny GPT-2 in a folder."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import pytest
+import torch
+
+from zoo import quiet
+
+torch.set_num_threads(1)  # tests run side by side
+
+TEXT = "\n".join(f"The {i}th fox jumps over {i * i} lazy dogs, and then sleeps for {i + 3} days." for i in range(400))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for message in quiet.WARNINGS:
+        config.addinivalue_line("filterwarnings", f"ignore:{message}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("caches")
+    os.environ["ZOO_CACHE"] = str(folder / "zoo")
+    os.environ["HF_DATASETS_CACHE"] = str(folder / "datasets")
+    import datasets
+
+    datasets.config.HF_DATASETS_CACHE = folder / "datasets"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "fox.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GPT-2 of two layers of 16 with random weights and a tokenizer of 300 tokens, as a Hugging Face folder."""
+    from zoo.models import pretrained as hf
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-gpt2"
+    tokenizer = hf.train_tokenizer([TEXT], 300)
+    config = hf.make_config(
+        {"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 64, "vocab_size": 300}
+    )
+    config.eos_token_id = config.bos_token_id = tokenizer.eos_token_id
+    torch.manual_seed(0)
+    hf.build_causal_lm(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def zoo_command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: (exit code, what it printed, what it complained)."""
+    from zoo.cli import main
+
+    def run(*argv: Any) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(arg) for arg in argv])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
