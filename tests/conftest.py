@@ -1,11 +1,14 @@
 """What tests share: no network, caches of their own, and a tiny GPT-2 in a folder."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+CACHES = tempfile.mkdtemp(prefix="zoo-tests-")
+os.environ |= {"HF_HOME": f"{CACHES}/huggingface", "ZOO_CACHE": f"{CACHES}/zoo", "HF_HUB_OFFLINE": "1"}  # read at import
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import pytest
@@ -23,14 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", f"ignore:{message}")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def caches(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("caches")
-    os.environ["ZOO_CACHE"] = str(folder / "zoo")
-    os.environ["HF_DATASETS_CACHE"] = str(folder / "datasets")
-    import datasets
-
-    datasets.config.HF_DATASETS_CACHE = folder / "datasets"
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(CACHES, ignore_errors=True)
 
 
 @pytest.fixture
@@ -50,18 +47,20 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A GPT-2 of two layers of 16 with random weights and a tokenizer of 300 tokens, as a Hugging Face folder."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-gpt2"
+    save_tiny(folder, {"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 64})
+    return folder
+
+
+def save_tiny(folder: Path, architecture: dict[str, Any]) -> None:
     from zoo.models import pretrained as hf
 
-    folder = tmp_path_factory.mktemp("models") / "tiny-gpt2"
     tokenizer = hf.train_tokenizer([TEXT], 300)
-    config = hf.make_config(
-        {"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 64, "vocab_size": 300}
-    )
-    config.eos_token_id = config.bos_token_id = tokenizer.eos_token_id
+    end = tokenizer.eos_token_id
+    config = hf.make_config({**architecture, "vocab_size": 300, "bos_token_id": end, "eos_token_id": end})
     torch.manual_seed(0)
     hf.build_causal_lm(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -71,7 +70,10 @@ def zoo_command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, 
 
     def run(*argv: Any) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = main([str(arg) for arg in argv])
+        try:
+            code = main([str(arg) for arg in argv])
+        except SystemExit as exit:  # --help and --print_config
+            code = int(exit.code or 0)
         said = capsys.readouterr()
         return code, said.out, said.err
 

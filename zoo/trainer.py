@@ -42,7 +42,7 @@ class Trainer(LightningTrainer):
         accelerator: str = "auto",
         precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
         plugins: Any = None,
-        callbacks: Any = None,
+        callbacks: list[Callback] | Callback | None = None,
         **kwargs: Any,
     ):
         if accelerator in ("auto", "gpu", "cuda"):

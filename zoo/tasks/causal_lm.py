@@ -128,7 +128,7 @@ class CausalLM(Task):
             with streams.seeded(self.seed, "initial weights"):
                 self.network = hf.build_causal_lm(self.config())
         if self.gradient_checkpointing:
-            self.network.gradient_checkpointing_enable({"use_reentrant": False})
+            self.network.activation_checkpointing_enable()  # non-reentrant
 
     # Batches ----------------------------------------------------------------------------------------------------
 

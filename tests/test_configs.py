@@ -1,0 +1,62 @@
+"""Every YAML in configs/ runs as it is, but for the number of steps."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import TEXT, save_tiny
+from hub_cache import put_dataset, put_model
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+EXPERIMENTS = sorted(CONFIGS.glob("*.yaml"))
+OVERLAYS = sorted((CONFIGS / "overlays").glob("*.yaml"))
+TINY = {
+    "gpt2": {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 8, "n_positions": 1024},
+    "HuggingFaceTB/SmolLM2-360M": {
+        "model_type": "llama", "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "hidden_size": 16, "intermediate_size": 32,
+    },
+}  # fmt: skip
+SMALLER = {"gpt2_scratch": [f"--model.architecture.{k}={v}" for k, v in TINY["gpt2"].items()]}
+SHORT = ["--trainer.max_steps=2", "--trainer.limit_val_batches=1", "--trainer.accelerator=cpu"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hub() -> None:
+    for name, architecture in TINY.items():
+        put_model(name, lambda folder, architecture=architecture: save_tiny(folder, architecture))
+    rows = [f"{line} \n" for line in TEXT.splitlines()]
+    put_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", {"train": rows, "validation": rows[:99], "test": rows[99:]})
+
+
+@pytest.mark.parametrize("config", EXPERIMENTS, ids=lambda path: path.stem)
+def test_the_config_trains_and_exports(config: Path, here: Path, zoo_command: Any):
+    code, said, complaint = zoo_command("fit", "--config", config, *SHORT, *SMALLER.get(config.stem, []))
+    assert (code, complaint) == (0, "")
+    assert f"run: runs/{config.stem}/1" in said
+    run = here / "runs" / config.stem / "1"
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"] == 2
+    assert json.loads((run / "metrics.json").read_text())["fit"]["protocol"]["step"] == 2
+    assert (run / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+def test_the_overlay_goes_on_top_of_a_config(overlay: Path, here: Path, zoo_command: Any):
+    configs = ["--config", CONFIGS / "gpt2_finetune.yaml", "--config", overlay]
+    code, said, _ = zoo_command("fit", *configs, "--print_config")
+    assert code == 0
+    merged = yaml.safe_load(said)
+    for section, settings in yaml.safe_load(overlay.read_text()).items():
+        assert section in merged
+        assert all(value for value in [merged[section].get(key.rstrip("+")) for key in settings] if value is not None)
+
+
+def test_the_zero_shot_baseline_follows_the_published_protocol(here: Path, zoo_command: Any):
+    configs = [CONFIGS / "gpt2_finetune.yaml", CONFIGS / "overlays" / "wikitext2_protocol.yaml"]
+    code, said, _ = zoo_command("test", *(f"--config={config}" for config in configs), "--trainer.accelerator=cpu")
+    assert code == 0
+    measured = json.loads((here / "runs/gpt2_finetune/pretrained/metrics.json").read_text())["test"]
+    assert measured["protocol"] | {"window": 1024, "stride": 1024, "weights": "pretrained"} == measured["protocol"]
+    assert "1 documents" in measured["protocol"]["data"]
