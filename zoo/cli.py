@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from zoo import checkpoint, quiet, report, run
+from zoo import checkpoint, complaints, quiet, report, run
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.callbacks.predictions import Predictions
 from zoo.callbacks.previews import Previews
@@ -59,7 +59,12 @@ class ZooCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            part = self._subcommand_parsers.get(self.request.command)
+            known = part.get_defaults(skip_validation=True).keys() if part else self._subcommand_parsers
+            raise ConfigError(complaints.readable(str(error), known, self.request.configs, self.request.flags)) from error
 
     trainer: Any
 
@@ -169,8 +174,6 @@ def main(argv: list[str]) -> int:
             ZooCLI(Request.parse(argv))
     except UserError as error:
         return _complain(str(error), error.exit_code)
-    except ArgumentError as error:
-        return _complain(str(error), ConfigError.exit_code)
     return 0
 
 

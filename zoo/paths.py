@@ -1,5 +1,6 @@
 """Files that are whole or not there, and pointers: small text files that name another path, on every system."""
 
+import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -52,3 +53,10 @@ def _target(path: Path) -> Path:
         return path
     name = path.read_text("utf-8")[:_LONGEST].strip()
     return Path(os.path.normpath(path.parent / name))
+
+
+def nearest_file(path: Path) -> str:
+    """"; did you mean …" where the folder has a file of a similar name."""
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, 1)
+    return f"; did you mean {path.parent / near[0]}" if near else ""

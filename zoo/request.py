@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from zoo import run
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, MissingInputError
+from zoo.paths import nearest_file
 
 _KEPT = {"config", "print_config", "help", "model", "data", "trainer", "seed_everything", "checkpoint"}
 
@@ -48,6 +49,8 @@ class Request:
         asked, flags = _take(flags, "--run")
         resume, flags = _take(flags, "--resume", optional=True)
         configs = _values(flags, "--config")
+        if missing := [config for config in configs if not Path(config).is_file()]:
+            raise MissingInputError(f"--config {missing[0]}: no such file{nearest_file(Path(missing[0]))}.")
         if command == "fit" and asked:
             raise ConfigError("zoo fit has no --run; to go on with a run: zoo fit --resume RUN.")
         if command != "fit" and resume is not None:
@@ -66,6 +69,10 @@ class Request:
         self.run, self.name = folder, folder.parent.name
         self.checkpoint_path = run.checkpoint_of(folder, which)
         self.checkpoint = checkpoint.read(self.checkpoint_path)
+
+    @property
+    def configs(self) -> list[str]:
+        return _values(self.flags, "--config")
 
     def arguments(self) -> list[str]:
         """For the parser: the run's own config first, so that flags and other configs win."""

@@ -52,6 +52,7 @@ class ProgressLine(ProgressBar):
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit" or not (self.enabled and trainer.is_global_zero):
             return
+        self._looked = (time.monotonic(), trainer.global_step, float(trainer.targets_done))  # validation is no training
         figures = ", ".join(f"val/{name} {value:,.6g}" for name, value in pl_module.last_figures.items())
         print(f"step {trainer.global_step:,}/{trainer.total_steps:,} · {figures}", flush=True)
 

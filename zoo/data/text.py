@@ -12,7 +12,7 @@ from zoo import streams
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.hub import explained, offline
-from zoo.paths import follow
+from zoo.paths import follow, nearest_file
 from zoo.samples import Split, TextSample
 
 datasets.disable_progress_bars()
@@ -131,7 +131,7 @@ class TextData(DataModule):
             table = self._table(path, "lines" if path.suffix == ".txt" else "rows")
             return [sample for sample in self._column(table, source) if sample.text.strip()]
         if path.suffix in _READERS and len(source.split()) == 1:
-            raise MissingInputError(f"data.predict: {source}: no such file{_nearest(path)}.")
+            raise MissingInputError(f"data.predict: {source}: no such file{nearest_file(path)}.")
         return [TextSample(source)]
 
     # Reading ----------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class TextData(DataModule):
         else:
             path = follow(source)
             if not path.is_file():
-                raise MissingInputError(f"data.{split}: {source}: no such file{_nearest(path)}.")
+                raise MissingInputError(f"data.{split}: {source}: no such file{nearest_file(path)}.")
             if path.suffix not in _READERS:
                 raise DataError(f"data.{split}: {source}: not one of {', '.join(_READERS)}.")
             whole = self.documents in ("auto", "file")
@@ -270,14 +270,6 @@ def _without_repeats(texts: list[str]) -> list[str]:
             kept.add(i)
             seen |= lines
     return [texts[i] for i in sorted(kept)]
-
-
-def _nearest(path: Path) -> str:
-    import difflib
-
-    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, 1)
-    return f"; did you mean {path.parent / near[0]}?" if near else ""
 
 
 def _reason(error: BaseException) -> str:

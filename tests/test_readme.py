@@ -1,0 +1,64 @@
+"""Every command in the README runs, in its order, as a new user would type it; only the training is cut short."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TEXT, save_tiny
+from hub_cache import put_dataset, put_model
+from test_configs import TINY
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+LINES = [line.partition(" #")[0].strip() for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
+ZOO = [line.partition("uv run zoo ")[2] for line in LINES if "uv run zoo " in line]
+SHORT = ["--trainer.accelerator=cpu", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"]
+SHORT_FIT = [*SHORT, "--trainer.max_steps=2"]
+SHORT_PREDICT = ["--trainer.accelerator=cpu", "--model.sampling.max_new_tokens=4"]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory as the README's reader has it, with a run in it."""
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    (folder / "my.txt").write_text(TEXT)
+    (folder / "my_lab.py").write_text(next(block for kind, block in BLOCKS if "class FocalLM" in block))
+    put_model("gpt2", lambda path: save_tiny(path, TINY["gpt2"]))
+    rows = [f"{line} \n" for line in TEXT.splitlines()]
+    put_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", {"train": rows, "validation": rows[:99], "test": rows[99:]})
+    return folder
+
+
+@pytest.mark.parametrize("command", ZOO)
+def test_the_command_does_what_the_readme_says(command: str, clone: Path, monkeypatch: Any, zoo_command: Any):
+    monkeypatch.chdir(clone)
+    monkeypatch.syspath_prepend(clone)
+    name, *flags = shlex.split(command)
+    shortened = {"fit": SHORT_FIT, "predict": SHORT_PREDICT}.get(name, SHORT)
+    if "--resume" in flags:
+        shortened = []  # with the settings of its run
+    code, said, complaint = zoo_command(name, *flags, *shortened)
+    assert (code, complaint) == (0, "")
+    assert "runs/" in said
+
+
+def test_the_python_of_the_readme_runs(clone: Path, monkeypatch: Any, capsys: Any):
+    monkeypatch.chdir(clone)
+    monkeypatch.syspath_prepend(clone)
+    snippet = next(block for kind, block in BLOCKS if kind == "python" and "zoo.load" in block)
+    exec(snippet, {})
+    assert "The for statement" in capsys.readouterr().out
+
+
+def test_other_commands_of_the_readme_are_known():
+    others = [line for line in LINES if line and "uv run zoo " not in line]
+    assert others == ["uv run pytest", "uv run tensorboard --logdir runs"]
+
+
+def test_ci_calls_the_readmes_test_command():
+    assert "uv run pytest" in (ROOT / ".ci" / "run").read_text().splitlines()
