@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 CACHES = tempfile.mkdtemp(prefix="zoo-tests-")
-os.environ |= {"HF_HOME": f"{CACHES}/huggingface", "ZOO_CACHE": f"{CACHES}/zoo", "HF_HUB_OFFLINE": "1"}  # read at import
+os.environ |= {
+    "HF_HOME": f"{CACHES}/huggingface",
+    "ZOO_CACHE": f"{CACHES}/zoo",
+    "HF_HUB_OFFLINE": "1",
+}  # read at import
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import pytest

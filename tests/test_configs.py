@@ -55,7 +55,7 @@ def test_the_overlay_goes_on_top_of_a_config(overlay: Path, here: Path, zoo_comm
 
 def test_the_zero_shot_baseline_follows_the_published_protocol(here: Path, zoo_command: Any):
     configs = [CONFIGS / "gpt2_finetune.yaml", CONFIGS / "overlays" / "wikitext2_protocol.yaml"]
-    code, said, _ = zoo_command("test", *(f"--config={config}" for config in configs), "--trainer.accelerator=cpu")
+    code, _said, _ = zoo_command("test", *(f"--config={config}" for config in configs), "--trainer.accelerator=cpu")
     assert code == 0
     measured = json.loads((here / "runs/gpt2_finetune/pretrained/metrics.json").read_text())["test"]
     assert measured["protocol"] | {"window": 1024, "stride": 1024, "weights": "pretrained"} == measured["protocol"]

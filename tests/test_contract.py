@@ -62,6 +62,14 @@ def test_with_dropout_a_micro_batch_size_is_reproducible(case: Case):
     assert torch.equal(trained(case, **settings), trained(case, **settings))
 
 
+def test_dropout_is_on_in_training_and_off_in_evaluation(case: Case):
+    """Also where the library hands a pretrained network over in eval mode."""
+    assert not torch.equal(trained(case, steps=1, dropout=0.5), trained(case, steps=1, dropout=0.0))
+    task, _ = prepared(case, dropout=0.5)
+    batch = task.example_batch(3)
+    assert torch.equal(task.loss(batch)[0], task.loss(batch)[0])
+
+
 def test_with_dropout_every_step_and_piece_draws_its_own_masks(case: Case):
     draws: list[float] = []
 
@@ -205,9 +213,9 @@ def settings_of(case: Case) -> dict[str, Any]:
     return next(cell.cell_contents for cell in case.task.__closure__ or () if isinstance(cell.cell_contents, dict))
 
 
-def prepared(case: Case) -> tuple[zoo.Task, Any]:
-    """A task with its network, and its training items."""
-    task, data = case.task(), case.data()
+def prepared(case: Case, **settings: Any) -> tuple[zoo.Task, Any]:
+    """A task with its network in eval mode, and its training items."""
+    task, data = case.task(**settings), case.data()
     t = trainer(0)
     t.fit(task, datamodule=data)
     return task.eval(), data.items["train"]

@@ -32,7 +32,18 @@ MAY_IMPORT = {
     "report": set(),
     "complaints": set(),
     "request": {"run", "checkpoint"},
-    "cli": {"task", "datamodule", "trainer", "callbacks", "run", "checkpoint", "request", "report", "complaints", "quiet"},
+    "cli": {
+        "task",
+        "datamodule",
+        "trainer",
+        "callbacks",
+        "run",
+        "checkpoint",
+        "request",
+        "report",
+        "complaints",
+        "quiet",
+    },
     "__main__": {"cli"},
 }
 FILES = sorted((ROOT / "zoo").rglob("*.py"))

@@ -22,7 +22,7 @@ from zoo.callbacks.progress import ProgressLine
 from zoo.callbacks.run_directory import RunDirectory
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError, UserError
-from zoo.request import Request
+from zoo.request import COMMANDS, Request
 from zoo.task import Task
 from zoo.trainer import Trainer
 
@@ -53,7 +53,8 @@ class ZooCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        return {name: skip | _OURS for name, skip in LightningCLI.subcommands().items()}
+        known = LightningCLI.subcommands()
+        return {name: known[name] | _OURS for name in COMMANDS}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
@@ -64,7 +65,9 @@ class ZooCLI(LightningCLI):
         except ArgumentError as error:
             part = self._subcommand_parsers.get(self.request.command)
             known = part.get_defaults(skip_validation=True).keys() if part else self._subcommand_parsers
-            raise ConfigError(complaints.readable(str(error), known, self.request.configs, self.request.flags)) from error
+            raise ConfigError(
+                complaints.readable(str(error), known, self.request.configs, self.request.flags)
+            ) from error
 
     trainer: Any
 

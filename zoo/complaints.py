@@ -44,7 +44,9 @@ def _wrong_value(message: str, configs: Iterable[str]) -> str:
         return re.sub(r"\s+", " ", message)
     reason = re.sub(r"<class '([\w.]+)'>", lambda name: name[1].rpartition(".")[2], reasons[0])
     reason = re.sub(r"^Expected an? (\w+)", r"expected \1", reason)
-    reason = re.sub(r"^Type .+? expects a function or a callable class: ", "", reason).split(". Got value: Namespace")[0]
+    reason = re.sub(r"^Type .+? expects a function or a callable class: ", "", reason).split(". Got value: Namespace")[
+        0
+    ]
     given = re.search(r"Given value: (.*)", message)
     found = f"; found {given[1]!r}" if given and "Got value" not in reason and "{" not in given[1] else ""
     missing = re.search(r"module '([\w.]+)' has no attribute '(\w+)'", reason)
@@ -82,7 +84,7 @@ def _nearest(key: str, known: Iterable[str]) -> str:
 
 
 def _place(key: str, configs: Iterable[str]) -> str:
-    """" at file:line" of the first config that has the key."""
+    """ " at file:line" of the first config that has the key."""
     leaves = key.split(".")
     for config in configs:
         path = Path(config)

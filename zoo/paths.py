@@ -56,7 +56,7 @@ def _target(path: Path) -> Path:
 
 
 def nearest_file(path: Path) -> str:
-    """"; did you mean …" where the folder has a file of a similar name."""
+    """ "; did you mean …" where the folder has a file of a similar name."""
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, names, 1)
     return f"; did you mean {path.parent / near[0]}" if near else ""

@@ -14,8 +14,6 @@ WARNINGS = {
     ".*is smaller than the logging interval.*": "lightning",
     # Loggers are attached when the run directory is opened.
     ".*Starting from v1.9.0, `tensorboardX` has been removed.*": "lightning",
-    # Frozen networks and networks from transformers come in eval mode; the task sets the mode it means.
-    ".*in eval mode at the start of training.*": "lightning",
     # manual optimization: the learning rate is set by the step, there is no scheduler to warn about.
     ".*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*": "torch",
     # By design: the task moves batches, so that a training batch can go through the device in pieces.

@@ -12,6 +12,7 @@ from zoo import run
 from zoo.errors import ConfigError, MissingInputError
 from zoo.paths import nearest_file
 
+COMMANDS = ("fit", "validate", "test", "predict")
 _KEPT = {"config", "print_config", "help", "model", "data", "trainer", "seed_everything", "checkpoint"}
 
 
@@ -44,6 +45,8 @@ class Request:
         """
         if not argv or argv[0].startswith("-"):
             return cls(command="", flags=argv or ["--help"])
+        if argv[0] not in COMMANDS:
+            raise ConfigError(f"there is no zoo {argv[0]}; one of {', '.join(COMMANDS)}.")
         command, flags = argv[0], _expand_shorthands(argv[1:])
         name, flags = _take(flags, "--name")
         asked, flags = _take(flags, "--run")

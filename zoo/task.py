@@ -212,6 +212,7 @@ class Task(LightningModule):
         return super().transfer_batch_to_device(piece, self.device, 0)
 
     def on_fit_start(self) -> None:
+        self.train()  # transformers hands its pretrained networks over in eval mode, and Lightning leaves them so
         if self.compile_network:
             self.network.compile(dynamic=True)  # one graph for pieces of any size
 

@@ -153,10 +153,13 @@ class TextData(DataModule):
             texts = self._column(self._table(path, documents), source)
             if path.suffix != ".txt":
                 texts = self._joined(texts)
-        texts = [sample for sample in texts if sample.text.strip()] if len(texts) < _FEW else texts
-        if not len(texts):
+        kept = [i for i, sample in enumerate(texts) if sample.text.strip()]
+        if not kept:
             raise DataError(f"data.{split}: {source} has no text in it.")
-        return texts
+        if len(kept) == len(texts):
+            return texts
+        self._notes[split] = f"{source}, {len(texts) - len(kept):,} empty rows left out"
+        return _Texts(texts, kept)
 
     def _table(self, path: Path, documents: str) -> datasets.Dataset:
         settings: dict[str, Any] = {}

@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TEXT
+
+import zoo
+from zoo.data import text
+from zoo.errors import ConfigError, DataError, MissingInputError
+
+HINDI = "यह एक छोटा वाक्य है।\nयह दूसरा वाक्य है, थोड़ा लंबा।\n"
+
+
+def texts(split: str = "train", **settings: Any) -> list[str]:
+    return [sample.text for sample in zoo.TextData(**settings).samples(split) or []]
+
+
+def test_a_text_file_is_one_continuous_document(here: Path):
+    Path("a.txt").write_text("One.\n\nTwo.\n")
+    Path("v.txt").write_text("V")
+    assert texts(train="a.txt", validation="v.txt") == ["One.\n\nTwo.\n"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [("lines", ["One.", "Two.", "Three."]), ("blank", ["One.\nTwo.", "Three."]), ("file", ["One.\nTwo.\n\nThree."])],
+)
+def test_documents_are_what_the_setting_says(documents: Any, expected: list[str], here: Path):
+    Path("a.txt").write_text("One.\nTwo.\n\nThree.")
+    assert texts(train="a.txt", validation="a.txt", documents=documents) == expected
+
+
+def test_tables_give_a_document_per_row(here: Path):
+    rows = [{"body": "One, two", "n": 1}, {"body": "Three", "n": 2}]
+    Path("a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    Path("a.csv").write_text('body,n\n"One, two",1\nThree,2\n')
+    Path("a.tsv").write_text("body\tn\nOne, two\t1\nThree\t2\n")
+    for name in ("a.jsonl", "a.csv", "a.tsv"):
+        assert texts(train=name, validation=name, text_column="body") == ["One, two", "Three"]
+
+
+def test_rows_are_joined_where_the_table_is_one_document(here: Path):
+    Path("a.jsonl").write_text('{"text": "One"}\n{"text": "Two"}')
+    assert texts(train="a.jsonl", validation="a.jsonl", documents="file", join="\n\n") == ["One\n\nTwo"]
+
+
+def test_empty_rows_are_left_out(here: Path):
+    Path("a.jsonl").write_text('{"text": "One"}\n{"text": "  "}\n{"text": null}\n{"text": "Two"}')
+    assert texts(train="a.jsonl", validation="a.jsonl") == ["One", "Two"]
+
+
+def test_other_scripts_come_through_in_text_and_in_paths(here: Path):
+    folder = Path("मेरे पाठ")
+    folder.mkdir()
+    (folder / "कहानी.txt").write_text(HINDI, "utf-8")
+    assert texts(train=f"{folder}/कहानी.txt", validation=f"{folder}/कहानी.txt") == [HINDI]
+
+
+def test_few_documents_are_split_inside_each_at_a_line(here: Path):
+    Path("a.txt").write_text(TEXT)
+    data = zoo.TextData(train="a.txt", validation_fraction=0.2)
+    train, held = (data.samples(split)[0].text for split in ("train", "validation"))
+    assert train + held == TEXT
+    assert train.endswith("\n")
+    assert len(held) / len(TEXT) == pytest.approx(0.2, abs=0.01)
+
+
+def test_many_documents_are_split_by_document(here: Path):
+    Path("a.jsonl").write_text("\n".join(json.dumps({"text": f"text {i}" * (1 + i % 7)}) for i in range(100)))
+    data = zoo.TextData(train="a.jsonl")
+    train, held = ([sample.text for sample in data.samples(split)] for split in ("train", "validation"))
+    assert len(train) + len(held) == 100
+    assert not set(train) & set(held)
+    share = sum(map(len, held)) / sum(map(len, train + held))
+    assert share == pytest.approx(0.1, abs=0.01)
+
+
+def test_the_test_split_falls_back_to_the_validation_data_and_says_so(here: Path):
+    Path("a.txt").write_text(TEXT)
+    data = zoo.TextData(train="a.txt")
+    assert [s.text for s in data.samples("test")] == [s.text for s in data.samples("validation")]
+    assert "no test data, so the validation data" in data.describe("test")
+
+
+def test_the_manual_inside_python_is_read_without_its_repeats():
+    kept = text._python_texts("pydoc_data.topics")
+    assert 300_000 < sum(map(len, kept)) < 465_000
+    lines = [{line.strip() for line in one.splitlines()} for one in kept]
+    repeated = [a for a in lines if any(a is not b and len(a) < len(b) and len(a - b) <= 0.1 * len(a) for b in lines)]
+    assert repeated == []
+
+
+def test_prompts_come_from_a_file_or_are_the_setting_itself(here: Path):
+    Path("p.txt").write_text("Once\n\nTwice\n")
+    Path("p.jsonl").write_text('{"text": "Once"}\n{"text": "Twice"}')
+    assert texts("predict", predict="p.txt") == texts("predict", predict="p.jsonl") == ["Once", "Twice"]
+    assert texts("predict", predict="Once upon a time") == ["Once upon a time"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"train": "nope.txt"}, MissingInputError, "data.train: nope.txt: no such file"),
+        ({"train": "fix.txt"}, MissingInputError, "did you mean fox.txt"),
+        ({"train": "a.csv"}, DataError, r"no column 'text' \(columns: text;label\).*data.text_column"),
+        ({"train": "empty.txt"}, DataError, "has no text in it"),
+        ({"train": "latin.txt"}, DataError, "latin.txt cannot be read: it is not UTF-8 .*Save it as UTF-8"),
+        ({"train": "x.docx"}, DataError, "not one of .txt"),
+        ({}, ConfigError, "data.train is not set"),
+    ],
+)
+def test_a_mistake_gets_one_line_that_names_it(settings: dict[str, str], error: Any, says: str, here: Path):
+    Path("a.csv").write_text("text;label\nOne;1\n")
+    Path("fox.txt").write_text(TEXT)
+    Path("empty.txt").write_text("\n")
+    Path("x.docx").write_text("x")
+    Path("latin.txt").write_bytes("für".encode("latin-1"))
+    with pytest.raises(error, match=says) as caught:
+        texts(**settings)
+    assert "\n" not in str(caught.value)

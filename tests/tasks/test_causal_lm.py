@@ -1,0 +1,206 @@
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from conftest import TEXT
+from contract_cases import ADAMW, trainer
+from torch.nn import functional as F
+
+import zoo
+from zoo.errors import ConfigError, DataError
+from zoo.models import pretrained as hf
+from zoo.tasks.causal_lm import WindowEncoder, Windows
+
+LENGTH = 16
+
+
+def encoder(tiny_gpt2: Path, stride: int = LENGTH) -> WindowEncoder:
+    return WindowEncoder(hf.load_tokenizer(str(tiny_gpt2)), LENGTH, stride)
+
+
+class Stream:
+    """Windows over given documents, without a file."""
+
+    def __init__(self, *documents: list[int]):
+        import pyarrow as pa
+
+        self.data = pa.table({"input_ids": [np.array(d, dtype=np.int32) for d in documents]})
+
+
+def test_documents_end_with_eos_and_are_joined_to_full_windows(tiny_gpt2: Path):
+    e = encoder(tiny_gpt2)
+    end = e.tokenizer.eos_token_id
+    items = e.encode([zoo.TextSample("fox"), zoo.TextSample(""), zoo.TextSample("dogs dogs")])
+    assert [item["input_ids"][-1] for item in items] == [end] * 3
+    assert [e.tokenizer.decode(item["input_ids"][:-1]) for item in items] == ["fox", "", "dogs dogs"]
+
+
+@pytest.mark.parametrize("total", [2, 16, 17, 18, 31, 32, 33, 100])
+@pytest.mark.parametrize("stride", [1, 5, 15, 16])
+def test_every_token_is_scored_once_with_the_context_that_the_stride_allows(total: int, stride: int):
+    windows = Windows(Stream(list(range(total))), LENGTH, stride)
+    scored = []
+    for window in (windows[i] for i in range(len(windows))):
+        scored += window["input_ids"][window["first_scored"] :].tolist()
+        assert len(window["input_ids"]) <= LENGTH
+    never = set(range(0, total, LENGTH)) if stride == LENGTH else {0}
+    assert sorted(scored) == sorted(set(range(total)) - never)
+
+
+def test_windows_cross_the_chunks_of_the_file():
+    import pyarrow as pa
+
+    parts = [pa.table({"input_ids": [np.arange(a, b, dtype=np.int32)]}) for a, b in ((0, 5), (5, 6), (6, 40))]
+    stream = Stream([])
+    stream.data = pa.concat_tables(parts)
+    assert Windows(stream, LENGTH, LENGTH)[0]["input_ids"].tolist() == list(range(16))
+
+
+def test_the_real_eos_is_a_target_although_it_also_pads(tiny_gpt2: Path):
+    e = encoder(tiny_gpt2)
+    end = e.tokenizer.eos_token_id
+    batch = e.collate([{"input_ids": np.array([5, 6, end]), "first_scored": 1},
+                       {"input_ids": np.array([5, 6, 7, 8, 9]), "first_scored": 1}])  # fmt: skip
+    assert batch["targets"][0].tolist() == [6, end, -100, -100, -100]
+
+
+def test_the_loss_is_that_of_transformers(tiny_gpt2: Path):
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
+    task.configure_model()
+    ids = torch.randint(0, 300, (3, LENGTH), generator=torch.Generator().manual_seed(0))
+    batch = task.encoder("train").collate([{"input_ids": row.numpy(), "first_scored": 1} for row in ids])
+    total, count = task.eval().loss(batch)
+    network = transformers.AutoModelForCausalLM.from_pretrained(tiny_gpt2)
+    assert torch.allclose(total / count, network(ids, labels=ids).loss)
+
+
+def test_perplexity_is_the_exponential_of_the_mean_over_all_scored_tokens(tiny_gpt2: Path, here: Path):
+    Path("t.txt").write_text(TEXT[:3000])
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=LENGTH, stride=5, optimizer=ADAMW)
+    trainer(0).test(task, datamodule=zoo.TextData(train="t.txt", test="t.txt", batch_size=6), verbose=False)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_gpt2)
+    network = transformers.AutoModelForCausalLM.from_pretrained(tiny_gpt2).eval()
+    ids = torch.tensor([*tokenizer(TEXT[:3000])["input_ids"], tokenizer.eos_token_id])
+    total, count, done = 0.0, 0, 1
+    while done < len(ids):  # the sliding window, written out
+        start = 0 if done == 1 else done - (LENGTH - 5)
+        stop = min(start + LENGTH, len(ids))
+        logits = network(ids[None, start:stop]).logits[0, done - start - 1 : -1]
+        total += F.cross_entropy(logits, ids[done:stop], reduction="sum").item()
+        count, done = count + stop - done, stop
+    assert task.last_figures["tokens"] == count == len(ids) - 1
+    assert task.last_figures["perplexity"] == pytest.approx(math.exp(total / count), rel=1e-5)
+
+
+def test_the_export_has_the_same_logits_in_plain_transformers(tiny_gpt2: Path, here: Path, text_file: Path):
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
+    trainer(2).fit(task, datamodule=zoo.TextData(train=str(text_file)))
+    task.save_model(here / "model")
+    ids = torch.arange(10)[None]
+    pipeline = transformers.pipeline("text-generation", str(here / "model"))
+    assert torch.equal(pipeline.model(ids).logits, task.eval().network(ids).logits)
+    assert pipeline("The fox", max_new_tokens=3, do_sample=False)[0]["generated_text"].startswith("The fox")
+
+
+def test_checkpointing_changes_no_gradient(tiny_gpt2: Path, text_file: Path):
+    def trained(on: bool) -> torch.Tensor:
+        settings = {"pretrained": str(tiny_gpt2), "max_length": LENGTH, "dropout": 0.2, "optimizer": ADAMW}
+        task = zoo.CausalLM(gradient_checkpointing=on, **settings)
+        trainer(3).fit(task, datamodule=zoo.TextData(train=str(text_file)))
+        return torch.cat([p.detach().flatten() for p in task.parameters()])
+
+    assert torch.allclose(trained(True), trained(False), atol=1e-6)
+
+
+def test_the_dropout_setting_reaches_every_dropout_of_every_family(tiny_gpt2: Path):
+    for kind in ("gpt2", "llama", "mistral", "phi", "gemma", "qwen2"):
+        config = hf.make_config({"model_type": kind})
+        hf.set_dropout(config, 0.25)
+        found = {k: v for k, v in config.to_dict().items() if "dropout" in k or k.endswith("pdrop")}
+        assert found
+        assert {v for v in found.values() if isinstance(v, float)} == {0.25}
+
+
+def test_left_padding_does_not_change_a_greedy_continuation(tiny_gpt2: Path):
+    sampling = zoo.tasks.causal_lm.Sampling(max_new_tokens=8, temperature=0)
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), sampling=sampling, max_length=LENGTH, optimizer=ADAMW)
+    task.configure_model()
+    together = task.predict(["The fox", "The 3th fox jumps over 9 lazy dogs"])
+    apart = [task.predict([prompt])[0] for prompt in ("The fox", "The 3th fox jumps over 9 lazy dogs")]
+    assert together == apart
+
+
+def test_predictions_depend_on_the_seed_alone(tiny_gpt2: Path):
+    sampling = zoo.tasks.causal_lm.Sampling(max_new_tokens=8, num_sequences=2)
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), sampling=sampling, max_length=LENGTH, optimizer=ADAMW)
+    task.configure_model()
+    one, same, other = (task.predict(["The fox"], seed=seed) for seed in (1, 1, 2))
+    assert one == same != other
+    assert len(one[0]["continuations"]) == 2
+
+
+def test_a_prompt_without_room_for_a_token_is_refused(tiny_gpt2: Path):
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
+    task.configure_model()
+    with pytest.raises(DataError, match="64 positions in all"):
+        task.predict([TEXT])
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, "one of model.pretrained .* and model.architecture"),
+        ({"pretrained": "a", "architecture": "b"}, "one of model.pretrained"),
+        ({"architecture": {"model_type": "gpt2"}}, "one of model.tokenizer and model.vocab_size"),
+        ({"pretrained": "a", "max_length": 8, "stride": 9}, "model.stride 9"),
+        ({"pretrained": "a", "micro_batch_size": 0}, "model.micro_batch_size is 0"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_at_once(settings: dict[str, Any], says: str):
+    with pytest.raises(ConfigError, match=says):
+        zoo.CausalLM(optimizer=ADAMW, **settings)
+
+
+def test_weights_that_do_not_match_are_refused_by_name(tiny_gpt2: Path, here: Path):
+    from safetensors.torch import load_file, save_file
+
+    folder = here / "broken"
+    hf.load_causal_lm(str(tiny_gpt2), hf.load_config(str(tiny_gpt2))).save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("transformer.h.0.attn.c_attn.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match=r"1 missing \(transformer.h.0.attn.c_attn.weight\)"):
+        hf.load_causal_lm(str(folder), hf.load_config(str(folder)))
+
+
+def test_a_window_longer_than_the_positions_is_refused(tiny_gpt2: Path):
+    with pytest.raises(ConfigError, match="max_length is 65; this architecture has 64 positions"):
+        zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=65, optimizer=ADAMW).config()
+
+
+@pytest.mark.assets
+@pytest.mark.skipif("ZOO_ASSETS" not in os.environ, reason="ZOO_ASSETS names no folder with smollm2")
+def test_a_real_llama_has_the_perplexity_that_plain_transformers_measures(here: Path, zoo_command: Any):
+    """SmolLM2-135M on the last 60,000 characters of tiny-shakespeare, twelve windows of 512, 32 bits."""
+    assets = Path(os.environ["ZOO_ASSETS"])
+    Path("tail.txt").write_text((assets / "tinyshakespeare.txt").read_text()[-60_000:])
+    flags = ["--model=zoo.CausalLM", f"--model.pretrained={assets / 'smollm2'}", "--model.max_length=512",
+             "--model.optimizer=torch.optim.AdamW", "--data=zoo.TextData", "--data.test=tail.txt",
+             "--data.eval_batch_size=4", "--trainer.limit_test_batches=3", "--trainer.accelerator=cpu",
+             "--trainer.max_steps=1"]  # fmt: skip
+    Path("none.yaml").write_text("{}\n")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    code, _, _ = zoo_command("test", "--config=none.yaml", *flags)
+    torch.set_num_threads(threads)
+    assert code == 0
+    figures = json.loads((here / "runs/none/pretrained/metrics.json").read_text())["test"]["figures"]
+    assert figures["tokens"] == 6132
+    assert figures["loss"] == pytest.approx(3.38387, abs=5e-6)
+    assert figures["perplexity"] == pytest.approx(29.4846, abs=5e-5)

@@ -1,0 +1,61 @@
+import functools
+import operator
+
+import pytest
+from conftest import TEXT
+
+import zoo
+from zoo.datamodule import Order
+from zoo.errors import ConfigError
+
+
+def order(step: int = 0, count: int = 23, seed: int = 0, rank: int = 0, world: int = 1) -> Order:
+    def part(batch: list) -> list:
+        return batch[len(batch) * rank // world : len(batch) * (rank + 1) // world]
+
+    return Order(count, 4, seed, part, lambda: step)
+
+
+def first(o: Order, batches: int) -> list[list[int]]:
+    return [[sample for _, sample in batch] for _, batch in zip(range(batches), o, strict=False)]
+
+
+def test_a_pass_has_every_sample_once_and_the_next_another_order():
+    one = first(order(), 6)
+    two = first(order(), 12)[6:]
+    assert sorted(functools.reduce(operator.iadd, one, [])) == sorted(functools.reduce(operator.iadd, two, [])) == list(range(23))
+    assert one != two
+
+
+@pytest.mark.parametrize("step", [1, 5, 6, 7, 17])
+def test_from_any_step_on_it_goes_as_from_the_start(step: int):
+    assert first(order(step), 4) == first(order(), step + 4)[step:]
+
+
+def test_another_seed_is_another_order():
+    assert first(order(seed=1), 6) != first(order(seed=2), 6)
+
+
+def test_processes_share_every_batch_without_a_double():
+    parts = [first(order(rank=rank, world=3), 6) for rank in range(3)]
+    whole = first(order(), 6)
+    assert [functools.reduce(operator.iadd, pieces, []) for pieces in zip(*parts, strict=True)] == whole
+
+
+def test_a_batch_size_below_one_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.batch_size is 0"):
+        zoo.TextData(train="x.txt", batch_size=0)
+
+
+def test_a_new_modality_writes_only_its_samples(tiny_gpt2):
+    """What the README promises: the base does the rest."""
+    from contract_cases import ADAMW, trainer
+
+    class Lines(zoo.DataModule):
+        def samples(self, split):
+            lines = TEXT.splitlines()
+            return [zoo.TextSample(line) for line in (lines[:300] if split == "train" else lines[300:])]
+
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=16, optimizer=ADAMW)
+    trainer(2).fit(task, datamodule=Lines(batch_size=4))
+    assert task.last_figures["tokens"] > 0
