@@ -72,9 +72,9 @@ def test_a_finished_run_is_left_alone(fit: Any, zoo_command: Any):
 
 
 def test_a_resumed_run_goes_on_in_its_directory_and_ends_as_if_never_stopped(fit: Any, zoo_command: Any):
-    whole = fit("--trainer.max_steps=6", "--trainer.log_every_n_steps=1", "--model.dropout=0.2")
-    broken = fit("--trainer.max_steps=6", "--trainer.log_every_n_steps=1", "--model.dropout=0.2", "--checkpoint.every_n_steps=2",
-                 "--checkpoint.keep=9")  # fmt: skip
+    settings = ["--trainer.max_steps=6", "--trainer.log_every_n_steps=1", "--model.dropout=0.2"]
+    whole = fit(*settings)
+    broken = fit(*settings, "--checkpoint.every_n_steps=2", "--checkpoint.keep=9")
     (broken / "metrics.json").unlink()
     for name in ("step=6.ckpt", "best"):
         (broken / "checkpoints" / name).unlink()
@@ -129,7 +129,8 @@ def test_every_setting_is_in_the_saved_config(fit: Any):
 def test_predictions_without_a_run_use_the_pretrained_weights(tiny_gpt2: Path, here: Path, zoo_command: Any):
     Path("c.yaml").write_text(
         f"model: {{class_path: zoo.CausalLM, init_args: {{pretrained: '{tiny_gpt2}', max_length: 16, optimizer: "
-        "{class_path: torch.optim.SGD, init_args: {lr: 1}}}}\ndata: {class_path: zoo.TextData}\ntrainer: {max_steps: 1}\n"
+        "{class_path: torch.optim.SGD, init_args: {lr: 1}}}}\n"
+        "data: {class_path: zoo.TextData}\ntrainer: {max_steps: 1}\n"
     )
     Path("p.jsonl").write_text('{"text": "The fox"}\n{"text": "The dog"}\n')
     code, _, _ = zoo_command("predict", "--config=c.yaml", "--data.predict=p.jsonl", "--model.sampling.num_sequences=3")

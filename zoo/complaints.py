@@ -71,7 +71,8 @@ def _arguments(message: str) -> list[str]:
         return []
     names: set[str] = set()
     for base in inspect.getmro(found):
-        names |= set(inspect.signature(base.__init__).parameters) - {"self", "args", "kwargs"}
+        own = vars(base).get("__init__")
+        names |= set(inspect.signature(own).parameters) - {"self", "args", "kwargs"} if callable(own) else set()
     return sorted(names)
 
 

@@ -277,13 +277,16 @@ class Task(LightningModule):
         batch = self._place(encoder.collate(encoder.encode(samples)))
         self.eval()
         try:
-            with torch.inference_mode(), streams.seeded(seed, "predict", 0):
-                return self.predict_batch(batch)
+            return self._predict(batch, seed, 0)
         finally:
             self.train(was_training)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
-        with streams.seeded(self.seed, "predict", batch_idx):
+        return self._predict(batch, self.seed, batch_idx)
+
+    def _predict(self, batch: Batch, seed: int, number: int) -> list[dict[str, Any]]:
+        eager = torch.compiler.set_stance("force_eager")  # sizes that grow by one would be compiled one by one
+        with torch.inference_mode(), eager, streams.seeded(seed, "predict", number):
             return self.predict_batch(batch)
 
     # Checkpoints ------------------------------------------------------------------------------------------------

@@ -1,0 +1,57 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from contract_cases import ADAMW, trainer
+
+import zoo
+from zoo.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("hook", "instead"),
+    [
+        ("optimizer_step", "on_before_optimizer_step"),
+        ("configure_gradient_clipping", "trainer.gradient_clip_val"),
+        ("lr_scheduler_step", "model.schedule"),
+        ("optimizer_zero_grad", "on_train_batch_start"),
+    ],
+)
+def test_a_hook_that_would_never_be_called_is_refused_when_the_class_is_written(hook: str, instead: str):
+    with pytest.raises(ConfigError, match=f"Mine.{hook} would never be called.*{instead}"):
+        type("Mine", (zoo.CausalLM,), {hook: lambda self: None})
+
+
+def test_making_a_task_loads_and_builds_nothing():
+    task = zoo.CausalLM(pretrained="no/such-model", optimizer=ADAMW)
+    assert list(task.parameters()) == []
+
+
+def test_a_loss_of_several_pairs_is_logged_by_name_and_trains(tiny_gpt2: Path, text_file: Path):
+    class Two(zoo.CausalLM):
+        def loss(self, batch: dict[str, Any]) -> Any:
+            total, count = super().loss(batch)
+            scale = sum((p**2).sum() for p in self.parameters())
+            return {"tokens": (total, count), "decay": (scale * len(batch["targets"]), len(batch["targets"]))}
+
+        def count(self, batch: dict[str, Any]) -> Any:
+            return {"tokens": (batch["targets"] != -100).sum(), "decay": torch.tensor(len(batch["targets"]))}
+
+        def figures(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
+            return {"loss": means["tokens"], "decay": means["decay"]}
+
+    def logged(size: int | None) -> dict[str, float]:
+        task = Two(pretrained=str(tiny_gpt2), max_length=16, micro_batch_size=size, optimizer=ADAMW)
+        t = trainer(1, limit_val_batches=0)
+        t.fit(task, datamodule=zoo.TextData(train=str(text_file)))
+        return {name: float(t.callback_metrics[f"train/{name}"]) for name in ("loss", "tokens", "decay", "grad_norm")}
+
+    whole, pieces = logged(None), logged(3)
+    assert whole["loss"] == pytest.approx(whole["tokens"] + whole["decay"])
+    assert pieces == pytest.approx(whole, rel=1e-5)
+
+
+def test_the_learning_rate_is_a_function_of_the_step(tiny_gpt2: Path):
+    task = zoo.CausalLM(pretrained="x", warmup_steps=0.1, schedule="linear", optimizer=ADAMW)
+    assert [task.lr_factor(step, 100) for step in (0, 9, 55, 99)] == pytest.approx([0.1, 1.0, 0.5, 1 / 90])

@@ -1,0 +1,94 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from contract_cases import ADAMW, trainer
+
+import zoo
+from zoo.errors import ConfigError
+
+SMI = '#!/bin/sh\necho "NVIDIA GeForce RTX 4070 Ti, 470.10"\n'
+
+
+def task(tiny_gpt2: Path, **settings: Any) -> zoo.CausalLM:
+    return zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=16, **{"optimizer": ADAMW, **settings})
+
+
+def test_accumulation_is_refused_with_the_two_lines_that_replace_it(tiny_gpt2: Path, text_file: Path):
+    t = zoo.Trainer(accelerator="cpu", max_steps=1, accumulate_grad_batches=4, logger=False)
+    with pytest.raises(ConfigError, match=r"--data.batch_size 32\n  --model.micro_batch_size 8"):
+        t.fit(task(tiny_gpt2), datamodule=zoo.TextData(train=str(text_file), batch_size=8))
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "max_steps", "total"), [(2, -1, 2 * 83), (2, 10, 10), (None, 10, 10), (1, 1000, 83), (1, -1, 83)]
+)
+def test_the_run_ends_at_whichever_limit_comes_first(
+    max_epochs: int | None, max_steps: int, total: int, tiny_gpt2: Path, text_file: Path
+):
+    t = trainer(max_steps, max_epochs=max_epochs, limit_val_batches=0)
+    t.fit(task(tiny_gpt2), datamodule=zoo.TextData(train=str(text_file), batch_size=7))
+    assert (t.total_steps, t.global_step) == (total, total)
+
+
+def test_a_run_without_an_end_is_refused():
+    with pytest.raises(ConfigError, match="neither trainer.max_epochs nor trainer.max_steps"):
+        zoo.Trainer(accelerator="cpu")
+
+
+def test_a_strategy_that_shards_is_refused_for_now():
+    from lightning.pytorch.strategies import FSDPStrategy
+
+    with pytest.raises((ConfigError, ValueError), match="FSDP"):
+        zoo.Trainer(accelerator="cpu", max_steps=1, strategy=FSDPStrategy())
+
+
+@pytest.fixture
+def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose driver shows a card that torch cannot use."""
+    (tmp_path / "nvidia-smi").write_text(SMI)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.usefixtures("card")
+@pytest.mark.parametrize(
+    ("cuda", "says"),
+    [
+        (None, "is a CPU build.*--trainer.accelerator cpu"),
+        ("13.0", "driver 470.10.*CUDA 13.0.*--trainer.accelerator cpu"),
+    ],
+)
+def test_a_card_that_torch_cannot_use_stops_with_the_remedy(
+    cuda: str | None, says: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    with pytest.raises(ConfigError, match=f"RTX 4070 Ti.*{says}") as caught:
+        zoo.Trainer(max_steps=1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("card")
+def test_the_cpu_can_be_insisted_on():
+    assert zoo.Trainer(max_steps=1, accelerator="cpu", logger=False).max_epochs == -1
+
+
+def test_compiling_trains_the_same_and_compiles_once_for_pieces_of_any_size(
+    tiny_gpt2: Path, text_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """7 samples in pieces of 4 and 3; one graph forwards, however often the size changes."""
+    import torch._dynamo
+
+    def trained(**settings: Any) -> torch.Tensor:
+        module = task(tiny_gpt2, optimizer=lambda p: torch.optim.SGD(p, 0.1), micro_batch_size=4, **settings)
+        trainer(3, limit_val_batches=0).fit(module, datamodule=zoo.TextData(train=str(text_file), batch_size=7))
+        return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+    compile = torch.nn.Module.compile  # with the backend that takes seconds, not minutes; the graphs are the same
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **kwargs: compile(self, backend="aot_eager", **kwargs))
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    assert torch.allclose(trained(compile=True), trained(), atol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
