@@ -1,11 +1,15 @@
 from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import TEXT
+from contract_cases import ADAMW, trainer
 
 import zoo
 from zoo.datamodule import Order
 from zoo.errors import ConfigError
+from zoo.tasks.causal_lm import WindowEncoder
 
 
 def order(step: int = 0, count: int = 23, seed: int = 0, rank: int = 0, world: int = 1) -> Order:
@@ -48,7 +52,6 @@ def test_a_batch_size_below_one_is_refused():
 
 def test_a_new_modality_writes_only_its_samples(tiny_gpt2):
     """What the README promises: the base does the rest."""
-    from contract_cases import ADAMW, trainer
 
     class Lines(zoo.DataModule):
         def samples(self, split):
@@ -58,3 +61,48 @@ def test_a_new_modality_writes_only_its_samples(tiny_gpt2):
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=16, optimizer=ADAMW)
     trainer(2).fit(task, datamodule=Lines(batch_size=4))
     assert task.last_figures["tokens"] > 0
+
+
+@pytest.fixture
+def encodings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """An empty cache, and how many samples each call of the encoder got."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    calls: list[int] = []
+    encode = WindowEncoder.encode
+
+    def counted(self: WindowEncoder, samples: list) -> list:
+        calls.append(len(samples))
+        return encode(self, samples)
+
+    monkeypatch.setattr(WindowEncoder, "encode", counted)
+    return calls
+
+
+def prepare(model: Path, text: Path, **settings: Any) -> list[int]:
+    data = zoo.TextData(train=str(text), validation=str(text))
+    task = zoo.CausalLM(**{"pretrained": str(model), "max_length": 16, "optimizer": ADAMW} | settings)
+    trainer(0).fit(task, datamodule=data)
+    return data.items["train"].tokens(0, 20).tolist()
+
+
+def test_a_second_start_encodes_nothing(encodings: list[int], tiny_gpt2: Path, text_file: Path):
+    first = prepare(tiny_gpt2, text_file)
+    assert sum(encodings) == 1  # train and validation are the same text
+    assert prepare(tiny_gpt2, text_file, max_length=32) == first
+    assert sum(encodings) == 1
+
+
+def test_changed_text_is_encoded_anew(encodings: list[int], tiny_gpt2: Path, tmp_path: Path):
+    path = tmp_path / "a.txt"
+    path.write_text(TEXT)
+    first = prepare(tiny_gpt2, path)
+    path.write_text(TEXT.replace("fox", "fix"))
+    assert prepare(tiny_gpt2, path) != first
+    assert sum(encodings) == 2
+
+
+def test_another_tokenizer_encodes_anew(encodings: list[int], tiny_gpt2: Path, text_file: Path):
+    prepare(tiny_gpt2, text_file)
+    architecture = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 8}
+    prepare(tiny_gpt2, text_file, pretrained=None, architecture=architecture, vocab_size=280)
+    assert sum(encodings) == 2

@@ -139,3 +139,10 @@ def test_predictions_without_a_run_use_the_pretrained_weights(tiny_gpt2: Path, h
     assert [json.loads(line)["prompt"] for line in written] == ["The fox", "The dog"]
     assert all(len(json.loads(line)["continuations"]) == 3 for line in written)
     assert not Path("runs/latest").exists()
+
+
+def test_a_new_run_starts_from_the_weights_of_another(fit: Any):
+    fit()
+    second = fit("--model.pretrained=runs/latest/model", "--trainer.max_steps=1", "--model.optimizer.lr=0.0")
+    one, two = (zoo.load(folder).state_dict() for folder in (run.find("fox/1"), second))
+    assert all(torch.equal(one[name], two[name]) for name in one)

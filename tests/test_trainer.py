@@ -37,11 +37,10 @@ def test_a_run_without_an_end_is_refused():
         zoo.Trainer(accelerator="cpu")
 
 
-def test_a_strategy_that_shards_is_refused_for_now():
-    from lightning.pytorch.strategies import FSDPStrategy
-
-    with pytest.raises((ConfigError, ValueError), match="FSDP"):
-        zoo.Trainer(accelerator="cpu", max_steps=1, strategy=FSDPStrategy())
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2"])
+def test_a_strategy_that_shards_is_refused_for_now(strategy: str):
+    with pytest.raises(ConfigError, match=f"trainer.strategy is {strategy}; zoo trains on one device"):
+        zoo.Trainer(accelerator="cpu", max_steps=1, strategy=strategy)
 
 
 @pytest.fixture

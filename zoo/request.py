@@ -10,7 +10,7 @@ import yaml
 
 from zoo import run
 from zoo.errors import ConfigError, MissingInputError
-from zoo.paths import nearest_file
+from zoo.paths import follow, nearest_file
 
 COMMANDS = ("fit", "validate", "test", "predict")
 _KEPT = {"config", "print_config", "help", "model", "data", "trainer", "seed_everything", "checkpoint"}
@@ -47,7 +47,7 @@ class Request:
             return cls(command="", flags=argv or ["--help"])
         if argv[0] not in COMMANDS:
             raise ConfigError(f"there is no zoo {argv[0]}; one of {', '.join(COMMANDS)}.")
-        command, flags = argv[0], _expand_shorthands(argv[1:])
+        command, flags = argv[0], _expand_shorthands([_resolved(flag) for flag in argv[1:]])
         name, flags = _take(flags, "--name")
         asked, flags = _take(flags, "--run")
         resume, flags = _take(flags, "--resume", optional=True)
@@ -81,6 +81,13 @@ class Request:
         """For the parser: the run's own config first, so that flags and other configs win."""
         own = ["--config", str(self.run / "config.yaml")] if self.run else []
         return [*([self.command] if self.command else []), *own, *self.flags]
+
+
+def _resolved(flag: str) -> str:
+    """A flag or value that goes through a pointer names its target: runs/latest/model will soon be another one."""
+    name, equals, value = flag.partition("=") if flag.startswith("--") else ("", "", flag)
+    target = follow(value) if value and len(value) < 4096 else Path(value)
+    return f"{name}{equals}{target.as_posix()}" if target != Path(value).expanduser() else flag
 
 
 def _take(flags: list[str], name: str, optional: bool = False) -> tuple[str | None, list[str]]:

@@ -15,6 +15,8 @@ from zoo.callbacks.gradients import Gradients
 from zoo.checkpoint import DurableIO
 from zoo.errors import ConfigError
 
+_STRATEGIES = (SingleDeviceStrategy, DDPStrategy)
+
 
 class Trainer(LightningTrainer):
     """Lightning's Trainer for tasks of zoo.
@@ -47,6 +49,9 @@ class Trainer(LightningTrainer):
     ):
         if accelerator in ("auto", "gpu", "cuda"):
             check_nvidia()
+        strategy = kwargs.get("strategy", "auto")
+        if not (strategy == "auto" or str(strategy).startswith("ddp") or isinstance(strategy, _STRATEGIES)):
+            raise ConfigError(f"trainer.strategy is {strategy}; zoo trains on one device (auto) or with ddp for now.")
         self.asked_accumulation = accumulate_grad_batches
         self.step_limit = math.inf if max_steps == -1 else max_steps
         self.targets_done: Any = 0
@@ -68,10 +73,6 @@ class Trainer(LightningTrainer):
             use_distributed_sampler=False,  # the data module's order already gives each process its part
             **kwargs,
         )
-        if not isinstance(self.strategy, (SingleDeviceStrategy, DDPStrategy)):
-            raise ConfigError(
-                f"trainer.strategy: {type(self.strategy).__name__} is not supported yet; use ddp, or one device."
-            )
 
     @property
     def total_steps(self) -> int:

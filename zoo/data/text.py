@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +16,7 @@ from zoo.paths import follow, nearest_file
 from zoo.samples import Split, TextSample
 
 datasets.disable_progress_bars()
+datasets.logging.set_verbosity_error()  # that a set comes from the cache is no warning
 
 Documents = Literal["auto", "rows", "lines", "blank", "file"]
 _READERS = {".txt": "text", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
@@ -173,11 +174,7 @@ class TextData(DataModule):
             raise DataError(f"{path} cannot be read: {_reason(error)}") from error
 
     def _hub_split(self, source: str, split: Split) -> Sequence[TextSample] | None:
-        with explained(source, "data set"):
-            mode = datasets.DownloadMode.REUSE_DATASET_IF_EXISTS
-            if offline():
-                datasets.config.HF_HUB_OFFLINE = True
-            found = datasets.load_dataset(source, self.subset, download_mode=mode)
+        found = _from_hub(source, self.subset)
         name = next((name for name in _HUB_SPLITS[split] if name in found), None)
         if name is None:
             return None
@@ -227,6 +224,15 @@ class _Texts(Sequence):
 
     def __getitem__(self, index: Any) -> Any:
         return self.texts[self.indices[index]]
+
+
+@cache
+def _from_hub(source: str, subset: str | None) -> Any:
+    """All splits of a hub data set, memory-mapped."""
+    with explained(source, "data set"):
+        if offline():
+            datasets.config.HF_HUB_OFFLINE = True
+        return datasets.load_dataset(source, subset)
 
 
 def _is_hub(source: str) -> bool:

@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from zoo.errors import ConfigError
 from zoo.hub import explained, offline
+from zoo.paths import follow
 
 logging.disable_progress_bar()  # a bar of a second per load, in the middle of our own lines
 _END = "<|endoftext|>"
@@ -27,6 +28,7 @@ _END = "<|endoftext|>"
 
 def load_config(name: str) -> PreTrainedConfig:
     """The architecture of a hub id or folder; weights are not read."""
+    name = str(follow(name))
     with explained(name, "model"):
         return AutoConfig.from_pretrained(name, local_files_only=offline())
 
@@ -66,6 +68,7 @@ def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
         MissingInputError: it is not there.
         ConfigError: the weights do not match the architecture.
     """
+    name = str(follow(name))
     with explained(name, "model"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, config=config, dtype=torch.float32, local_files_only=offline(), output_loading_info=True
@@ -83,6 +86,7 @@ def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def load_tokenizer(name: str) -> Any:
+    name = str(follow(name))
     with explained(name, "tokenizer"):
         return AutoTokenizer.from_pretrained(name, local_files_only=offline())
 
