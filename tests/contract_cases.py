@@ -1,7 +1,7 @@
 """Every task and its data, small enough to train in a test. The contract tests run for each of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 
 import zoo
 from zoo.callbacks.checkpoints import Checkpoints
+from zoo.tasks.causal_lm import Sampling
 
 ADAMW = partial(torch.optim.AdamW, lr=1e-2)
 SGD = partial(torch.optim.SGD, lr=0.5)
@@ -26,12 +27,16 @@ class Case:
         data: makes the data module.
         flags: the same pair for the command line.
         prediction: flags of a prediction.
+        inputs: three to predict from.
+        exact: settings with which a prediction draws nothing at random.
     """
 
     task: Callable[..., zoo.Task]
     data: Callable[..., zoo.DataModule]
     flags: list[str]
     prediction: list[str]
+    inputs: list[Any] = field(default_factory=list)
+    exact: dict[str, Any] = field(default_factory=dict)
 
 
 def causal_lm(model: Path, text: Path) -> Case:
@@ -45,6 +50,8 @@ def causal_lm(model: Path, text: Path) -> Case:
         data=lambda **kwargs: zoo.TextData(**{**sizes, **kwargs}),
         flags=flags,
         prediction=["--prompt", "The 3th fox"],
+        inputs=["The 3th fox", "The", "and then sleeps for"],
+        exact={"sampling": Sampling(temperature=0, max_new_tokens=8)},
     )
 
 

@@ -7,9 +7,19 @@ import sys
 def main() -> int:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a console script does not have it; `--model my_lab.FocalLM` needs it
+    _let_memory_grow()
     from zoo.cli import main as run
 
     return run(sys.argv[1:])
+
+
+def _let_memory_grow() -> None:
+    """Have torch's allocator grow its blocks instead of adding new ones: pieces of changing sizes leave no holes.
+
+    Only before torch is imported, only where the driver can do it, and unless the user has said something else.
+    """
+    if sys.platform == "linux" and not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
+        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
 if __name__ == "__main__":

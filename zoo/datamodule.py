@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from zoo import streams
 from zoo.errors import ConfigError, DataError
+from zoo.paths import cache_folder
 from zoo.samples import Batch, Encoder, Item, Split
 
 _STAGES: dict[str, list[Split]] = {
@@ -227,12 +228,6 @@ class _Collate:
 
     def __call__(self, items: list[Item]) -> Batch:
         return self.encoder.collate(items) if items else {}
-
-
-def cache_folder() -> Path:
-    """Where encoded data is kept between runs: ZOO_CACHE, else ~/.cache/zoo (as XDG has it)."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo"
-    return Path(os.environ.get("ZOO_CACHE") or default)
 
 
 def _write_items(path: Path, encoder: Encoder, samples: Sequence[Any]) -> None:

@@ -30,3 +30,9 @@ class MissingInputError(UserError, FileNotFoundError):
 
     def __str__(self) -> str:  # FileNotFoundError would look for an errno
         return str(self.args[0])
+
+
+class DoesNotFitError(UserError):
+    """Memory that cannot be found: not even one sample goes through, or the batch must not be cut smaller."""
+
+    exit_code = 71

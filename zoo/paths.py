@@ -9,6 +9,12 @@ from typing import IO
 _LONGEST = 256
 
 
+def cache_folder() -> Path:
+    """Where encoded data is kept between runs: ZOO_CACHE, else ~/.cache/zoo (as XDG has it)."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo"
+    return Path(os.environ.get("ZOO_CACHE") or default)
+
+
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call `write` with a binary file beside `path`, make it durable, and put it in the place of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)

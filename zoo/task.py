@@ -1,19 +1,21 @@
 """Task: the one loop of training, validation, test and prediction. A new task writes what is special about it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 
-from zoo import microbatch, optim, streams
+from zoo import microbatch, optim, probe, recovery, streams
 from zoo.checkpoint import loop_state, without_frozen
 from zoo.errors import ConfigError
 from zoo.microbatch import Batch, Loss
 from zoo.optim import Schedule
+from zoo.precision import check_trainable_is_32_bit
 from zoo.samples import Encoder, Split
 
 _NEVER_CALLED = {
@@ -41,8 +43,10 @@ class Task(LightningModule):
         optimizer: by class path; it is called with the parameter groups.
         schedule: of the learning rate after the warm-up, down to 0 at the last step (or constant).
         warmup_steps: steps of linear rise; below 1, their share of all steps.
-        micro_batch_size: samples that go through the network at a time; null for the whole batch. It decides memory
-            and speed and not the result (up to rounding, and up to masks that the network draws inside, as dropout).
+        micro_batch_size: samples that go through the network at a time; null for the whole batch, auto for as many as
+            fit: tried out on a card before the first step, all on a CPU. It decides memory and speed and not the
+            result (up to rounding, and up to masks that the network draws inside, as dropout). Where memory runs out
+            all the same, it is halved.
         gradient_checkpointing: compute activations again in the backward pass: about a third slower, far less memory.
         compile: compile the network with torch.compile; the first steps take minutes.
     """
@@ -69,13 +73,13 @@ class Task(LightningModule):
         optimizer: Callable[[Iterable], Optimizer],
         schedule: Schedule = "cosine",
         warmup_steps: int | float = 0,
-        micro_batch_size: int | None = None,
+        micro_batch_size: int | Literal["auto"] | None = "auto",
         gradient_checkpointing: bool = False,
         compile: bool = False,
     ):
         super().__init__()
-        if micro_batch_size is not None and micro_batch_size < 1:
-            raise ConfigError(f"model.micro_batch_size is {micro_batch_size}; a whole number from 1, or null.")
+        if isinstance(micro_batch_size, int) and micro_batch_size < 1:
+            raise ConfigError(f"model.micro_batch_size is {micro_batch_size}; a whole number from 1, auto, or null.")
         if warmup_steps < 0:
             raise ConfigError(f"model.warmup_steps is {warmup_steps}; a number of steps, or their share below 1.")
         self.automatic_optimization = False
@@ -90,6 +94,9 @@ class Task(LightningModule):
         self.last_figures: dict[str, float] = {}
         """Figures of the last evaluation."""
         self._means: dict[str, list[Tensor]] = {}
+        self.at_once: dict[str, int] = {}
+        """Samples at a time in evaluation and in prediction, once memory has run out there."""
+        self.retries = recovery.Retries()
 
     @property
     def seed(self) -> int:
@@ -146,6 +153,10 @@ class Task(LightningModule):
     def example_batch(self, n: int) -> Batch:
         raise NotImplementedError
 
+    def evaluation_example(self, n: int) -> Batch:
+        """As example_batch, for `evaluate`; another one where evaluation is different."""
+        return self.example_batch(n)
+
     def save_model(self, folder: Path) -> None:
         """Write what plain transformers, timm or diffusers load."""
         raise NotImplementedError
@@ -163,24 +174,29 @@ class Task(LightningModule):
         step, total = self.global_step, self.trainer.total_steps
         optim.set_lr(optimizer.param_groups, self.lr_factor(step, total))
         optimizer.zero_grad()
-        pieces = microbatch.accumulate(
+        pieces = recovery.accumulate(
+            self,
             batch,
-            at_most=self.micro_batch_size,
-            loss=self.loss,
             backward=self._backward,
-            place=self._place,
             stream=(self.seed, "network", step, self.trainer.global_rank),
             counts=self._counts(batch),
+            forget=optimizer.zero_grad,
         )
         totals = microbatch.finish(pieces, self.parameters())
-        optimizer.step()
+        recovery.update(self, optimizer)
         means = totals.means()
         self.log("train/loss", torch.stack(list(means.values())).sum(), prog_bar=True, batch_size=1)
         if len(means) > 1:
             self.log_dict({f"train/{name}": mean for name, mean in means.items()}, batch_size=1)
         self.log("train/lr", optimizer.param_groups[0]["lr"], batch_size=1)
+        self.log(
+            "train/micro_batch_size",
+            float(recovery.largest_piece(self, batch)),
+            batch_size=1,
+        )
         self.log("step", float(self.global_step), batch_size=1)  # loggers take it as their step: steps done so far
         self.trainer.targets_done += next(iter(totals.counts.values()))
+        recovery.ease(self, batch)
 
     def lr_factor(self, step: int, total: int) -> float:
         """What the learning rate is multiplied with at `step`: a function of nothing else."""
@@ -205,16 +221,21 @@ class Task(LightningModule):
         return {name: torch.as_tensor(sum(theirs[name] for theirs in everyone if theirs)) for name in names} or None
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """A training batch stays in host memory; its pieces move one by one."""
-        return batch if self.trainer.training else super().transfer_batch_to_device(batch, device, dataloader_idx)
+        """A batch stays in host memory; its pieces move one by one."""
+        return batch
 
-    def _place(self, piece: Batch) -> Batch:
+    def place(self, piece: Batch) -> Batch:
         return super().transfer_batch_to_device(piece, self.device, 0)
 
     def on_fit_start(self) -> None:
         self.train()  # transformers hands its pretrained networks over in eval mode, and Lightning leaves them so
+        check_trainable_is_32_bit(self)
         if self.compile_network:
             self.network.compile(dynamic=True)  # one graph for pieces of any size
+        if self.micro_batch_size == "auto":
+            self.micro_batch_size = None
+            if (self.device.type == "cuda" or self.trainer.vram) and not recovery.batch_statistics(self):
+                probe.choose(self, self.trainer.vram)
 
     # Evaluation -------------------------------------------------------------------------------------------------
 
@@ -239,9 +260,8 @@ class Task(LightningModule):
     def _add(self, batch: Batch) -> None:
         if not batch:  # the last batch may leave a process without samples
             return
-        with streams.seeded(self.seed, "evaluation"):
-            pairs = microbatch.named(self.evaluate(batch))
-        for name, pair in pairs.items():
+        pieces = recovery.in_pieces(self, "evaluation", batch, self.evaluate, self.seed)
+        for name, pair in (pair for loss in pieces for pair in microbatch.named(loss).items()):
             fresh = [torch.as_tensor(x, device=self.device).detach().to(self._exact) for x in pair]
             known = self._means.setdefault(name, [torch.zeros_like(x) for x in fresh])
             known[0] += fresh[0]
@@ -274,7 +294,7 @@ class Task(LightningModule):
         """
         encoder, was_training = self.encoder("predict"), self.training
         samples = [x if isinstance(x, self.sample_type) else self.sample_type(x) for x in inputs]
-        batch = self._place(encoder.collate(encoder.encode(samples)))
+        batch = encoder.collate(encoder.encode(samples))
         self.eval()
         try:
             return self._predict(batch, seed, 0)
@@ -284,10 +304,10 @@ class Task(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
         return self._predict(batch, self.seed, batch_idx)
 
-    def _predict(self, batch: Batch, seed: int, number: int) -> list[dict[str, Any]]:
+    def _predict(self, batch: Batch, *stream: streams.Part) -> list[dict[str, Any]]:
         eager = torch.compiler.set_stance("force_eager")  # sizes that grow by one would be compiled one by one
-        with torch.inference_mode(), eager, streams.seeded(seed, "predict", number):
-            return self.predict_batch(batch)
+        with torch.inference_mode(), eager:
+            return list(chain.from_iterable(recovery.in_pieces(self, "prediction", batch, self.predict_batch, *stream)))
 
     # Checkpoints ------------------------------------------------------------------------------------------------
 

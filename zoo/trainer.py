@@ -11,9 +11,11 @@ from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
+from zoo import probe
 from zoo.callbacks.gradients import Gradients
 from zoo.checkpoint import DurableIO
 from zoo.errors import ConfigError
+from zoo.precision import UnscaledFirst
 
 _STRATEGIES = (SingleDeviceStrategy, DDPStrategy)
 
@@ -26,6 +28,8 @@ class Trainer(LightningTrainer):
         max_steps: optimizer steps; the run ends at whichever limit comes first, and both keep their meaning on resume.
         gradient_clip_val: largest norm of the gradient of a whole batch; null for no clipping.
         accumulate_grad_batches: refused; model.micro_batch_size does it exactly.
+        vram: memory that torch may use on each card, as 12GB; null for what is free. On a CPU it only guides
+            micro_batch_size: auto.
 
     Raises:
         ConfigError: a setting that would change the training silently, or hardware that cannot be used.
@@ -41,6 +45,7 @@ class Trainer(LightningTrainer):
         max_steps: int = -1,
         gradient_clip_val: float | None = 1.0,
         accumulate_grad_batches: int = 1,
+        vram: str | None = None,
         accelerator: str = "auto",
         precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
         plugins: Any = None,
@@ -54,6 +59,7 @@ class Trainer(LightningTrainer):
             raise ConfigError(f"trainer.strategy is {strategy}; zoo trains on one device (auto) or with ddp for now.")
         self.asked_accumulation = accumulate_grad_batches
         self.step_limit = math.inf if max_steps == -1 else max_steps
+        self.vram = None if vram is None else probe.in_bytes(vram)
         self.targets_done: Any = 0
         """Targets (tokens, images …) trained on by this process; a tensor while training, read it seldom."""
         if max_epochs is None and max_steps == -1:
@@ -62,6 +68,8 @@ class Trainer(LightningTrainer):
             print("precision: 16-mixed needs a CUDA card; on this CPU the run computes in 32 bits.")
             precision = "32-true"
         plugins = [*_as_list(plugins), DurableIO()]
+        if precision == "16-mixed":
+            plugins.append(UnscaledFirst("16-mixed", "cuda"))
         own_precision = any(isinstance(plugin, MixedPrecision) for plugin in plugins)
         super().__init__(
             *args,
@@ -94,6 +102,9 @@ class Trainer(LightningTrainer):
 
 class _Steps(Callback):
     """The step is the only clock: loggers read it, and the run ends at the one computed total."""
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        probe.limit_process(trainer.strategy.root_device, trainer.vram)
 
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # else off by one after a resume

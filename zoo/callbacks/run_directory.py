@@ -1,7 +1,6 @@
 """Opens the run directory once the data has proved usable, so that a mistake in the data leaves nothing behind."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from zoo import run
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.metrics_csv import MetricsCSV
 from zoo.paths import write_text
-
-_SHARED = "ZOO_RUN_DIRECTORY"
 
 
 class RunDirectory(Callback):
@@ -34,11 +31,9 @@ class RunDirectory(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if stage != "fit":
             return
-        if self.folder is None:
-            # Processes of one run start from the first one and find its directory in the environment.
-            known = os.environ.get(_SHARED) if trainer.global_rank else None
-            self.folder = Path(known) if known else run.create(self.name)
-        self.folder = Path(trainer.strategy.broadcast(str(self.folder)))
+        if self.folder is None and trainer.is_global_zero:
+            self.folder = run.create(self.name)
+        self.folder = Path(trainer.strategy.broadcast(str(self.folder)))  # the first process makes it for all
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints):
                 callback.folder = self.folder / "checkpoints"

@@ -1,0 +1,195 @@
+"""micro_batch_size: auto. The search on simulated memory; the trial on real networks, measured on the CPU."""
+
+import gc
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from contract_cases import CASES, SGD, Case, trainer, weights
+from torch import nn
+from toy import Toy, ToyData
+
+from zoo import microbatch, probe
+from zoo.errors import ConfigError, DoesNotFitError
+
+
+class Memory:
+    """Room for so many samples beside what is always there."""
+
+    def __init__(self, room: int):
+        self.room = room
+        self.tried: list[int] = []
+
+    def fits(self, size: int) -> int | None:
+        self.tried.append(size)
+        return 1000 + size if size <= self.room else None
+
+
+@pytest.mark.parametrize("batch", [*range(1, 34), 100, 256])
+def test_what_is_found_is_the_largest_size_that_fits_among_even_cuts(batch: int):
+    for room in range(1, batch + 2):
+        memory = Memory(room)
+        found = probe.largest(memory.fits, batch)
+        best = max(size for size in probe.piece_sizes(batch) if size <= room)
+        assert found == (best, 1000 + best)
+        assert best in memory.tried
+        assert len(memory.tried) == len(set(memory.tried))
+
+
+def test_the_sizes_are_those_of_the_largest_piece_of_every_even_cut():
+    for batch in range(1, 50):
+        largest_pieces = {max(microbatch.even_sizes(batch, size)) for size in range(1, batch + 1)}
+        assert probe.piece_sizes(batch) == sorted(largest_pieces)
+
+
+def test_no_try_is_much_more_than_twice_of_what_is_known_to_fit():
+    memory = Memory(room=5)
+    probe.largest(memory.fits, 64)
+    fitting = 1
+    for size in memory.tried[1:]:
+        assert size <= 2 * fitting + 2
+        fitting = max(fitting, size if size <= 5 else 0)
+
+
+def test_few_tries_are_enough():
+    memory = Memory(room=37)
+    probe.largest(memory.fits, 512)
+    assert len(memory.tried) <= 12
+
+
+def test_nothing_is_found_where_one_sample_does_not_fit():
+    assert probe.largest(Memory(0).fits, 16) is None
+
+
+@pytest.mark.parametrize(
+    ("batch", "size", "text"),
+    [(16, 8, "8 × 2 = batch 16"), (7, 3, "3 + 2 × 2 = batch 7"), (7, None, "7 = batch 7"), (5, 1, "1 × 5 = batch 5")],
+)
+def test_the_cut_is_described(batch: int, size: int | None, text: str):
+    assert probe.describe(batch, size) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"), [("12GB", 12e9), ("11.5 GiB", 11.5 * 2**30), ("800MB", 8e8), ("1gb", 1e9), ("64 mib", 2**26)]
+)
+def test_amounts_of_memory_are_read(text: str, amount: float):
+    assert probe.in_bytes(text) == int(amount)
+
+
+@pytest.mark.parametrize("text", ["12", "GB", "a lot", "12TBx"])
+def test_what_is_no_amount_of_memory_is_refused(text: str):
+    with pytest.raises(ConfigError, match=r"trainer\.vram"):
+        probe.in_bytes(text)
+
+
+def test_the_meter_counts_what_is_alive_at_once():
+    held = torch.zeros(1000)
+    with probe.CpuMeter([held]) as meter:
+        for _ in range(5):
+            a = torch.ones(250)  # 1000 bytes
+            view = a[:10]
+            del a
+            assert meter.now == 5000
+            b = view + 1  # 40 bytes, and rounding to nothing
+            assert meter.now == 5040
+            del view, b
+            gc.collect()
+            assert meter.now == 4000
+    assert meter.peak == 5040
+
+
+# The trial --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=list(CASES))
+def case(request: pytest.FixtureRequest, tiny_gpt2: Path, text_file: Path) -> Case:
+    return CASES[request.param](tiny_gpt2, text_file)
+
+
+def wide(**kwargs: Any) -> Toy:
+    """4 MB of activations for a sample, beside some kB of weights."""
+    layers = [nn.Linear(3, 8), nn.Unflatten(1, (8, 1)), Spread(), nn.ReLU(), nn.Flatten(), Mean()]
+    return Toy(layers, **kwargs)
+
+
+class Spread(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.linspace(0, 1, 2**16)  # [B, 8, 65536]: 2 MiB a sample
+
+
+class Mean(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(1, keepdim=True)
+
+
+def chosen(vram: str | None, **kwargs: Any) -> int | None:
+    task = wide(**kwargs)
+    trainer(2, vram=vram, limit_val_batches=0).fit(task, datamodule=ToyData())
+    return task.micro_batch_size  # type: ignore[return-value]
+
+
+def test_less_memory_gives_smaller_micro_batches():
+    sizes = [chosen(vram) for vram in ("9MB", "18MB", "36MB", "1GB")]
+    assert sizes == sorted(sizes, key=lambda size: size or 8)
+    assert sizes[0] == 1
+    assert sizes[-1] is None
+    assert len(set(sizes)) >= 3
+
+
+def test_without_a_limit_a_cpu_takes_the_whole_batch():
+    assert chosen(None) is None
+
+
+def test_a_size_that_is_asked_for_is_taken():
+    assert chosen("9MB", micro_batch_size=5) == 5
+
+
+def test_the_choice_is_said_in_one_line(capsys: pytest.CaptureFixture[str]):
+    chosen("9MB")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("micro-batch")]
+    assert len(lines) == 1
+    assert lines[0].startswith("micro-batch 1 × 8 = batch 8 · peak ")
+    assert lines[0].endswith(" of 0.009 GB")
+
+
+def test_what_was_found_is_remembered(monkeypatch: pytest.MonkeyPatch):
+    first = chosen("18MB")
+    monkeypatch.setattr(probe, "probe", lambda *_: pytest.fail("tried again"))
+    assert chosen("18MB") == first
+    monkeypatch.setattr(probe, "probe", lambda *_: (2, 1))
+    assert chosen("19MB") == 2
+
+
+def test_one_sample_that_does_not_fit_is_said_before_the_first_step(monkeypatch: pytest.MonkeyPatch):
+    task = wide()
+
+    def loss(batch: Any) -> Any:
+        raise torch.OutOfMemoryError("simulated")
+
+    task.loss = loss  # type: ignore[method-assign]
+    with pytest.raises(DoesNotFitError, match="one sample"):
+        trainer(2, vram="17MB").fit(task, datamodule=ToyData())
+
+
+def test_a_network_with_batch_statistics_is_not_probed():
+    task = Toy([nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)])
+    trainer(1, vram="1MB").fit(task, datamodule=ToyData())
+    assert task.micro_batch_size is None
+
+
+@pytest.mark.parametrize("optimizer", [SGD, partial(torch.optim.AdamW, lr=1e-2)])
+def test_a_probe_changes_nothing_of_the_training(case: Case, optimizer: Any):
+    """Bit for bit, with dropout: weights, optimizer, random streams. All sizes fit, so that the batch stays whole."""
+
+    def trained(vram: str | None) -> torch.Tensor:
+        task = case.task(optimizer=optimizer, dropout=0.2)
+        trainer(4, vram=vram).fit(task, datamodule=case.data())
+        assert task.micro_batch_size is None
+        return weights(task)
+
+    before = torch.random.get_rng_state()
+    plain = trained(None)
+    torch.random.set_rng_state(before)
+    assert torch.equal(trained("100GB"), plain)

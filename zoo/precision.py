@@ -1,0 +1,47 @@
+"""Mixed precision as zoo's loop needs it: gradients are unscaled, then clipped, then stepped with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+from torch import nn
+
+from zoo.errors import ConfigError
+
+
+class UnscaledFirst(MixedPrecision):
+    """Lightning's mixed precision, for fused optimizers too.
+
+    Lightning leaves it to a fused optimizer to unscale the gradients, inside its step: what comes before the step
+    (clipping, the logged norm) would see them multiplied by the loss scale.
+    """
+
+    def optimizer_step(  # type: ignore[override]
+        self, optimizer: Any, model: Any, closure: Callable[[], Any], **kwargs: Any
+    ) -> Any:
+        def closure_and_unscale() -> Any:
+            result = closure()
+            if self.scaler is not None:
+                # a process whose share of the batch is empty has scaled nothing yet
+                self.scaler.scale(torch.zeros((), device=self.device))
+                if getattr(optimizer, "_step_supports_amp_scaling", False):
+                    self.scaler.unscale_(optimizer)
+            return result
+
+        return super().optimizer_step(optimizer, model=model, closure=closure_and_unscale, **kwargs)
+
+
+def check_trainable_is_32_bit(module: nn.Module) -> None:
+    """Mixed precision computes in 16 bits and learns in 32: an update is often smaller than a 16-bit weight's rounding.
+
+    Raises:
+        ConfigError: a trainable parameter has fewer bits.
+    """
+    low = {name: p.dtype for name, p in module.named_parameters() if p.requires_grad and p.element_size() < 4}
+    if low:
+        name, dtype = next(iter(low.items()))
+        raise ConfigError(
+            f"{len(low)} trainable tensors have fewer than 32 bits ({name}: {dtype}); small updates would be rounded "
+            f"away. Load what is trained in float32; only frozen weights may be smaller."
+        )

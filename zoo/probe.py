@@ -1,0 +1,287 @@
+"""The largest micro-batch that fits, found by trying: real steps with the largest batch, then everything put back."""
+
+import hashlib
+import json
+import math
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from zoo import microbatch, recovery, streams
+from zoo.errors import ConfigError
+from zoo.paths import cache_folder, write_text
+
+Fits = Callable[[int], int | None]
+"""Samples at a time to the peak in bytes, or None if they do not fit."""
+_UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
+_MARGIN = 0.04
+"""Share of the card that stays free, for what a probe cannot see: fragments, a browser that opens a tab."""
+_FREE_STEP = 2**28
+
+
+# The search -----------------------------------------------------------------------------------------------------
+
+
+def piece_sizes(batch: int) -> list[int]:
+    """Sizes of the largest piece over all even cuts of a batch, rising: 16 gives 1, 2, 3, 4, 6, 8, 16."""
+    return sorted({math.ceil(batch / pieces) for pieces in range(1, batch + 1)})
+
+
+def largest(fits: Fits, batch: int) -> tuple[int, int] | None:
+    """The largest piece of an even cut that fits, and its peak in bytes; None if not even one sample does.
+
+    Doubles while it fits, so that no try needs much more than twice of what is there, then bisects. What it returns
+    has been tried.
+    """
+    sizes, peaks = piece_sizes(batch), dict[int, int]()
+    good, bad, at = -1, len(sizes), 0
+    while good + 1 < bad:
+        peak = fits(sizes[at])
+        if peak is None:
+            bad = at
+        else:
+            good, peaks[at] = at, peak
+        doubled = next((i for i, size in enumerate(sizes) if good >= 0 and size >= 2 * sizes[good]), len(sizes) - 1)
+        at = doubled if good < doubled < bad else (good + bad) // 2
+    return (sizes[good], peaks[good]) if good >= 0 else None
+
+
+def describe(batch: int, size: int | None) -> str:
+    """How a batch is cut: "8 × 2 = batch 16", "3 + 2 × 2 = batch 7"."""
+    sizes = microbatch.even_sizes(batch, size)
+    counts = {n: sizes.count(n) for n in dict.fromkeys(sizes)}
+    return " + ".join(f"{n} × {k}" if k > 1 else f"{n}" for n, k in counts.items()) + f" = batch {batch}"
+
+
+# The measure ----------------------------------------------------------------------------------------------------
+
+
+def in_bytes(amount: str) -> int:
+    """12GB, 11.5 GiB, 800MB: to bytes.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    number, unit = amount.strip().rstrip("BbIiGgMm ").strip(), amount.strip().lstrip("0123456789. ").upper()
+    try:
+        return int(float(number) * _UNITS[unit])
+    except (KeyError, ValueError):
+        raise ConfigError(f"trainer.vram is {amount!r}; a number and its unit, as 12GB, 11.5GiB or 800MB.") from None
+
+
+def limit_process(device: torch.device, limit: int | None) -> None:
+    """Have torch's allocator refuse what goes beyond `limit` bytes, as a card of that size would.
+
+    The context of CUDA (0.3 to 0.5 GB) is not torch's and comes on top.
+    """
+    if device.type == "cuda" and limit is not None:
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)
+
+
+def budget(device: torch.device, limit: int | None) -> int:
+    """Bytes that torch may reserve on the device now, with a margin kept; on a CPU the limit itself."""
+    if device.type != "cuda":
+        assert limit is not None
+        return limit
+    free, total = torch.cuda.mem_get_info(device)
+    there = free + torch.cuda.memory_reserved(device)
+    return min(there - int(_MARGIN * total), limit or total)
+
+
+def peak(work: Callable[[], None], device: torch.device, held: Iterable[Tensor] = ()) -> int | None:
+    """Bytes that were reserved at most while `work` ran, all that was there before included; None if it ran out.
+
+    Args:
+        held: what was there before; on a card torch knows by itself.
+    """
+    recovery.free_cache()
+    if device.type != "cuda":
+        meter = CpuMeter(held)
+        with meter:
+            _, failure = recovery.tried(lambda _: work(), None)
+        return meter.peak if failure is None else None
+    torch.cuda.reset_peak_memory_stats(device)
+    _, failure = recovery.tried(lambda _: work(), None)
+    reserved = torch.cuda.max_memory_reserved(device)
+    recovery.free_cache()
+    return reserved if failure is None else None
+
+
+class CpuMeter(TorchDispatchMode):
+    """Bytes of the tensors in `held` and of those that are made inside and still alive: what a card would hold."""
+
+    def __init__(self, held: Iterable[Tensor]):
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+        for tensor in held:
+            self._add(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._add(leaf)
+        return result
+
+    def _add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._known:
+            self._known.add(key)
+            self.now += size
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._remove, key, size).atexit = False
+
+    def _remove(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+# The trial ------------------------------------------------------------------------------------------------------
+
+
+def training(task: Any, batch: int, size: int) -> None:
+    """Two steps of the largest batch, in two pieces where a real one has several: with all gradients there, and in
+    the second step the optimizer's state too."""
+    optimizer = task.configure_optimizers()
+    strategy, context = task.trainer.strategy, task.trainer.precision_plugin.forward_context
+    for _ in range(2):
+        optimizer.zero_grad()
+        with strategy.block_backward_sync() if task.trainer.world_size > 1 else torch.enable_grad(), context():
+            microbatch.accumulate(
+                task.example_batch(min(2 * size, batch)),
+                at_most=size,
+                loss=task.loss,
+                backward=torch.Tensor.backward,
+                place=task.place,
+                stream=("probe",),
+                counts={name: torch.ones(()) for name in task.count(task.example_batch(1)) or {}} or None,
+            )
+        optimizer.step()
+
+
+def evaluation(task: Any, size: int) -> None:
+    """An evaluation of the largest batch, with the gradients and the optimizer's state of a training beside it."""
+    optimizer = task.configure_optimizers()
+    for p in task.parameters():
+        p.grad = torch.zeros_like(p) if p.requires_grad else None
+    optimizer.step()
+    task.eval()
+    with torch.inference_mode(), task.trainer.precision_plugin.forward_context():
+        task.evaluate(task.place(task.evaluation_example(size)))
+
+
+@contextmanager
+def put_back(task: Any) -> Iterator[None]:
+    """Whatever is done inside leaves weights, buffers, gradients, modes and random streams as they were, bit for bit.
+
+    Inside, nothing is logged.
+    """
+    tensors = [p for p in task.parameters() if p.requires_grad] + [*task.buffers()]
+    copies = [tensor.detach().cpu().clone() for tensor in tensors]
+    modes = [(module, module.training) for module in task.modules()]
+    task.log = lambda *args, **kwargs: None
+    try:
+        with streams.seeded("probe"):
+            yield
+    finally:
+        del task.log
+        with torch.no_grad():
+            for tensor, copy in zip(tensors, copies, strict=True):
+                tensor.copy_(copy)
+        for p in task.parameters():
+            p.grad = None
+        for module, mode in modes:
+            module.training = mode
+        recovery.free_cache()
+
+
+def probe(task: Any, work: Callable[[int], None], batch: int, limit: int | None) -> tuple[int, int] | None:
+    """Samples at a time with which `work` fits the task's device, and the peak; None if one sample does not.
+
+    One sample is refused only where memory really ends; more of them also where the margin would be used up.
+    """
+
+    def fits(size: int) -> int | None:
+        with put_back(task):
+            found = peak(lambda: work(size), task.device, [*task.parameters(), *task.buffers()])
+        return found if found is not None and (size == 1 or found <= budget(task.device, limit)) else None
+
+    return largest(fits, batch)
+
+
+# The choice -----------------------------------------------------------------------------------------------------
+
+
+def choose(task: Any, limit: int | None) -> None:
+    """Set how many samples the task takes at a time in training and in evaluation, and say so.
+
+    Args:
+        limit: trainer.vram in bytes.
+
+    Raises:
+        DoesNotFitError: not even one sample fits.
+    """
+    data = task.trainer.datamodule
+    if batch := _share(task, data.batch_size, "train"):
+        size = _found(task, "training", lambda n: training(task, batch, n), batch, limit)
+        task.micro_batch_size = size if size < batch else None
+    if batch := _share(task, data.eval_batch_size, "validation"):
+        size = _found(task, "evaluation", lambda n: evaluation(task, n), batch, limit)
+        if size < batch:
+            task.at_once["evaluation"] = size
+
+
+def _share(task: Any, batch_size: int, split: str) -> int:
+    """Samples of the largest batch that one process gets."""
+    return math.ceil(min(batch_size, len(task.trainer.datamodule.items[split])) / task.trainer.world_size)
+
+
+def _found(task: Any, what: str, work: Callable[[int], None], batch: int, limit: int | None) -> int:
+    path = remembered(task, what, batch, limit)
+    found = recall(path) or probe(task, work, batch, limit)
+    everyone = microbatch.gather(found)  # cards may differ; none may be left waiting for one that gave up
+    if None in everyone or found is None:
+        raise recovery.one_sample_is_too_much(task, what, "tried before the first step")
+    remember(path, found)
+    size, peak_bytes = min(everyone)
+    if task.trainer.is_global_zero:
+        name = "micro-batch" if what == "training" else what
+        room = budget(task.device, limit)
+        print(f"{name} {describe(batch, size)} · peak {peak_bytes / 1e9:.3g} of {room / 1e9:.3g} GB", flush=True)
+    return size
+
+
+def remembered(task: Any, what: str, batch: int, limit: int | None) -> Path:
+    """Where the result of this probe is kept: one file per all that decides it."""
+    device = task.device
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    parts = [
+        what, batch, torch.__version__, card, budget(device, limit) // _FREE_STEP if device.type == "cuda" else limit,
+        type(task).__qualname__, repr(task.network), repr(task.configure_optimizers()), task.trainer.precision,
+        task.trainer.world_size, task.gradient_checkpointing, task.compile_network,
+        [(name, tuple(p.shape), str(p.dtype), p.requires_grad) for name, p in task.named_parameters()],
+        {name: getattr(value, "shape", None) for name, value in task.example_batch(1).items()},
+    ]  # fmt: skip
+    return cache_folder() / "probes" / f"{hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()}.json"
+
+
+def recall(path: Path) -> tuple[int, int] | None:
+    try:
+        size, peak_bytes = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        return None
+    return int(size), int(peak_bytes)
+
+
+def remember(path: Path, found: tuple[int, int]) -> None:
+    write_text(path, json.dumps(found))
