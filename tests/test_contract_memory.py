@@ -119,6 +119,18 @@ def test_out_of_memory_in_the_optimizers_step_ends_with_71_and_saves_nothing_of_
     assert checkpoint.read(here / "runs/run/1/checkpoints/step=2.ckpt")["zoo"]["step"] == 2
 
 
+def test_out_of_memory_outside_of_a_step_has_the_same_exit_code(
+    case: Case, monkeypatch: pytest.MonkeyPatch, here: Path, zoo_command: Any
+):
+    def configure_model(self: Any) -> None:
+        raise OUT_OF_MEMORY
+
+    monkeypatch.setattr(type(case.task()), "configure_model", configure_model)
+    code, _, complaint = zoo_command("fit", *case.flags, "--trainer.max_steps=1", "--trainer.accelerator=cpu")
+    assert code == 71
+    assert "a smaller network" in complaint
+
+
 @pytest.mark.parametrize("stage", ["validate", "test"])
 def test_out_of_memory_in_evaluation_changes_no_figure(case: Case, monkeypatch: pytest.MonkeyPatch, stage: str):
     def measured() -> dict[str, float]:

@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "task",
         "datamodule",
         "trainer",
+        "recovery",
         "callbacks",
         "run",
         "checkpoint",

@@ -151,7 +151,7 @@ def test_the_choice_is_said_in_one_line(capsys: pytest.CaptureFixture[str]):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("micro-batch")]
     assert len(lines) == 1
     assert lines[0].startswith("micro-batch 1 × 8 = batch 8 · peak ")
-    assert lines[0].endswith(" of 0.009 GB")
+    assert lines[0].endswith(" of 9.0 MB")
 
 
 def test_what_was_found_is_remembered(monkeypatch: pytest.MonkeyPatch):

@@ -14,14 +14,14 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from zoo import checkpoint, complaints, quiet, report, run
+from zoo import checkpoint, complaints, quiet, recovery, report, run
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.callbacks.predictions import Predictions
 from zoo.callbacks.previews import Previews
 from zoo.callbacks.progress import ProgressLine
 from zoo.callbacks.run_directory import RunDirectory
 from zoo.datamodule import DataModule
-from zoo.errors import ConfigError, UserError
+from zoo.errors import ConfigError, DoesNotFitError, UserError
 from zoo.request import COMMANDS, Request
 from zoo.task import Task
 from zoo.trainer import Trainer
@@ -177,6 +177,10 @@ def main(argv: list[str]) -> int:
             ZooCLI(Request.parse(argv))
     except UserError as error:
         return _complain(str(error), error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if not recovery.is_out_of_memory(error):
+            raise
+        return _complain(recovery.outside_of_a_step(error), DoesNotFitError.exit_code)
     return 0
 
 

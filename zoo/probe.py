@@ -254,11 +254,15 @@ def _found(task: Any, what: str, work: Callable[[int], None], batch: int, limit:
         raise recovery.one_sample_is_too_much(task, what, "tried before the first step")
     remember(path, found)
     size, peak_bytes = min(everyone)
-    if task.trainer.is_global_zero:
+    if task.trainer.is_global_zero and (what == "training" or size < batch):
         name = "micro-batch" if what == "training" else what
-        room = budget(task.device, limit)
-        print(f"{name} {describe(batch, size)} · peak {peak_bytes / 1e9:.3g} of {room / 1e9:.3g} GB", flush=True)
+        print(f"{name} {describe(batch, size)} · peak {_of(peak_bytes, budget(task.device, limit))}", flush=True)
     return size
+
+
+def _of(part: int, whole: int) -> str:
+    unit = "GB" if whole >= _UNITS["GB"] else "MB"
+    return f"{part / _UNITS[unit]:.1f} of {whole / _UNITS[unit]:.1f} {unit}"
 
 
 def remembered(task: Any, what: str, batch: int, limit: int | None) -> Path:

@@ -36,13 +36,17 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def let_go(error: BaseException) -> str:
     """Free what the error's frames hold (activations, the graph of the loss); returns its first line."""
-    line = str(error).partition("\n")[0] or type(error).__name__
+    line = first_line(error)
     link: BaseException | None = error
     while link is not None:
         traceback.clear_frames(link.__traceback__)
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
     return line
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def free_cache() -> None:
@@ -262,6 +266,14 @@ def no_room_for_the_step(task: Any, said: str) -> DoesNotFitError:
         f"here, and nothing of this step is saved; a smaller micro-batch would not help. What helps: an optimizer that "
         f"needs less (AdamW with fused: true, SGD, Adafactor, 8 bits), a smaller network, or closing what else is on "
         f"the card (nvidia-smi).{_kept(task)}"
+    )
+
+
+def outside_of_a_step(error: BaseException) -> str:
+    return (
+        f"out of memory ({first_line(error)}) outside of the steps, where no smaller piece can help: the network or "
+        f"the optimizer's state may be too large. What helps: a smaller network, or closing what else uses the memory "
+        f"(nvidia-smi). Checkpoints that are there are whole."
     )
 
 
