@@ -33,8 +33,9 @@ def test_the_size_is_halved_until_the_attempt_gets_through():
 
 
 def test_what_the_failed_attempt_held_is_free_before_the_next_one():
-    """Its locals, and those of the error that it was handling."""
+    """Its locals, and those of the error that it was handling; even if somebody (a hook, say) keeps the error."""
     held: list[Any] = []
+    kept: list[Any] = []
 
     def deep() -> None:
         activations = torch.zeros(3)
@@ -49,6 +50,7 @@ def test_what_the_failed_attempt_held_is_free_before_the_next_one():
             try:
                 deep()
             except RuntimeError as error:
+                kept.extend([error, error.__traceback__])
                 raise torch.OutOfMemoryError("simulated") from error
         return alive
 

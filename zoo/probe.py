@@ -187,7 +187,7 @@ def put_back(task: Any) -> Iterator[None]:
     Inside, nothing is logged.
     """
     tensors = [p for p in task.parameters() if p.requires_grad] + [*task.buffers()]
-    copies = [tensor.detach().cpu().clone() for tensor in tensors]
+    copies = [tensor.detach().to("cpu", copy=True) for tensor in tensors]
     modes = [(module, module.training) for module in task.modules()]
     task.log = lambda *args, **kwargs: None
     try:
