@@ -237,11 +237,12 @@ def _versions(module: nn.Module) -> dict[str, int]:
 
 
 def cannot_cut(task: Any, layer: str, said: str) -> DoesNotFitError:
+    own = ["a smaller model.norm_batch_size"] if hasattr(task, "norm_batch_size") else []
+    helps = ["its statistics frozen", "GroupNorm in its place", *own, *_cheaper(task)]
     return DoesNotFitError(
         f"out of memory ({said}), and the batch may not be cut smaller: {layer} normalises over the samples that go "
-        f"through together, so that smaller pieces would be another training. What helps: its statistics frozen, "
-        f"GroupNorm in its place, {', '.join(_cheaper(task))}, or a smaller data.batch_size (another training too)."
-        f"{_kept(task)}"
+        f"through together, so that smaller pieces would be another training. What helps: {', '.join(helps)}, or a "
+        f"smaller data.batch_size (another training too).{_kept(task)}"
     )
 
 
