@@ -11,6 +11,7 @@ from contract_cases import CASES, SGD, Case, trainer, weights
 from torch import nn
 from toy import Toy, ToyData
 
+import zoo
 from zoo import microbatch, probe
 from zoo.errors import ConfigError, DoesNotFitError
 
@@ -175,6 +176,16 @@ def test_one_sample_that_does_not_fit_is_said_before_the_first_step(monkeypatch:
 
 def test_a_network_with_batch_statistics_is_not_probed():
     task = Toy([nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)])
+    trainer(1, vram="1MB").fit(task, datamodule=ToyData())
+    assert task.micro_batch_size is None
+
+
+def test_a_task_without_an_example_batch_is_not_probed():
+    class Plain(zoo.Task):
+        configure_model, encoder, loss = Toy.configure_model, Toy.encoder, Toy.loss
+
+    task = Plain(optimizer=SGD)
+    task.network = nn.Sequential(nn.Linear(3, 1))
     trainer(1, vram="1MB").fit(task, datamodule=ToyData())
     assert task.micro_batch_size is None
 

@@ -57,6 +57,14 @@ def test_what_the_failed_attempt_held_is_free_before_the_next_one():
     assert until_it_fits(attempt) == [False, False]
 
 
+def test_what_ran_out_is_said_in_few_words():
+    text = (
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 11.99 GiB of which 1.20 GiB is "
+        "free. Including non-PyTorch memory, this process has 10.31 GiB memory in use."
+    )
+    assert recovery.let_go(torch.OutOfMemoryError(text)) == "CUDA out of memory. Tried to allocate 2.00 GiB"
+
+
 def test_an_attempt_that_failed_elsewhere_is_repeated_here():
     answers = iter([[(None, 8), ("no memory there", 6)], [(None, 8), (None, 6)]])
     tried: list[int | None] = []

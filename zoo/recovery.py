@@ -46,7 +46,8 @@ def let_go(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
+    """What ran out, without torch's account of who holds how much."""
+    return str(error).partition("\n")[0].partition(". GPU ")[0] or type(error).__name__
 
 
 def free_cache() -> None:

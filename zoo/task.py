@@ -234,8 +234,14 @@ class Task(LightningModule):
             self.network.compile(dynamic=True)  # one graph for pieces of any size
         if self.micro_batch_size == "auto":
             self.micro_batch_size = None
-            if (self.device.type == "cuda" or self.trainer.vram) and not recovery.batch_statistics(self):
+            if self._can_be_probed():
                 probe.choose(self, self.trainer.vram)
+
+    def _can_be_probed(self) -> bool:
+        limited = self.device.type == "cuda" or self.trainer.vram is not None
+        has_example = type(self).example_batch is not Task.example_batch
+        has_data = getattr(self.trainer, "datamodule", None) is not None
+        return limited and has_example and has_data and recovery.batch_statistics(self) is None
 
     # Evaluation -------------------------------------------------------------------------------------------------
 
