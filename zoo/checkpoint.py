@@ -1,15 +1,27 @@
-"""Checkpoints: what is in one, and how it reaches the disk whole."""
+"""Checkpoints: what is in one, how it reaches the disk whole, and how a damaged one is found.
 
+A file is what `torch.save` writes, and after it one line: "zoo sha256 " and the hash of all before the line. Readers of
+zip files pass over what follows the archive, so plain `torch.load` takes the file too.
+"""
+
+import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
 
-from zoo.errors import DataError, MissingInputError
+from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.paths import write_whole
+
+_SEAL = b"zoo sha256 "
+_SEAL_BYTES = len(_SEAL) + 64 + 1
+_CHUNK = 1 << 22
+_verified: dict[Path, tuple[int, int]] = {}
+"""Files that this process has found whole, with size and time of last change."""
 
 
 def without_frozen(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -36,6 +48,44 @@ def loop_state(fit_loop: Any, step: int, steps_per_epoch: int) -> dict[str, Any]
     return state
 
 
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Put a checkpoint in place, whole and sealed."""
+
+    def sealed(file: IO[bytes]) -> None:
+        hashing: Any = _Hashing(file)
+        try:
+            torch.save(content, hashing)
+        except Exception as error:
+            raise hashing.error or error from error  # torch hides a full disk behind an error of its own
+        file.write(_SEAL + hashing.sha256.hexdigest().encode() + b"\n")
+
+    write_whole(path, sealed)
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with the file; None for nothing. A file is read once, as long as it does not change.
+
+    Raises:
+        MissingInputError: there is no such file.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such checkpoint.")
+    status = path.stat()
+    if _verified.get(path) == (status.st_size, status.st_mtime_ns):
+        return None
+    with open(path, "rb") as file:
+        sha256 = hashlib.sha256()
+        for chunk in _chunks(file, status.st_size - _SEAL_BYTES):
+            sha256.update(chunk)
+        seal = file.read()
+    if status.st_size <= _SEAL_BYTES or not seal.startswith(_SEAL):
+        return "its end is missing, or zoo did not write it"
+    if seal != _SEAL + sha256.hexdigest().encode() + b"\n":
+        return "sha256 differs"
+    _verified[path] = (status.st_size, status.st_mtime_ns)
+    return None
+
+
 def read(path: Path) -> dict[str, Any]:
     """A checkpoint's content, on the CPU. Never runs code from the file.
 
@@ -43,12 +93,12 @@ def read(path: Path) -> dict[str, Any]:
         MissingInputError: there is no such file.
         DataError: it is damaged, or no checkpoint of zoo.
     """
-    if not path.is_file():
-        raise MissingInputError(f"{path}: no such checkpoint.")
+    if wrong := damage(path):
+        raise DataError(f"{path} is no whole checkpoint ({wrong}). Name another one.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise DataError(f"{path} is damaged or no checkpoint ({type(error).__name__}). Name another one.") from error
+        raise DataError(f"{path} holds more than tensors and plain values, so it is not read.") from error
     if not isinstance(content, dict) or "zoo" not in content:
         raise DataError(f"{path} is no checkpoint of zoo.")
     return content
@@ -60,4 +110,37 @@ class DurableIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
-        write_whole(Path(path), lambda file: torch.save(checkpoint, file))
+        write(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """As `read`: other files, addresses in the net and pickled code are refused whatever `weights_only` says."""
+        if "://" in str(path):
+            raise ConfigError(f"{path}: a checkpoint is read from a file. Download it first.")
+        return read(Path(path))
+
+
+class _Hashing:
+    """A file that is written from its begin to its end, and hashed on the way."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file, self.sha256 = file, hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _chunks(file: IO[bytes], length: int) -> Iterator[bytes]:
+    while length > 0 and (chunk := file.read(min(length, _CHUNK))):
+        length -= len(chunk)
+        yield chunk

@@ -4,6 +4,7 @@ A key's way: zoo/defaults.yaml, then each --config in turn, then flags. A run's 
 a run is tested, asked for predictions, or resumed.
 """
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -14,15 +15,17 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from zoo import checkpoint, complaints, quiet, recovery, report, run
+from zoo import checkpoint, complaints, guards, lock, quiet, recovery, report, run
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.callbacks.predictions import Predictions
 from zoo.callbacks.previews import Previews
 from zoo.callbacks.progress import ProgressLine
 from zoo.callbacks.run_directory import RunDirectory
+from zoo.callbacks.stop import StopBySignal
 from zoo.datamodule import DataModule
-from zoo.errors import ConfigError, DoesNotFitError, UserError
+from zoo.errors import ConfigError, DoesNotFitError, Stopped, UserError
 from zoo.request import COMMANDS, Request
+from zoo.signals import Signals
 from zoo.task import Task
 from zoo.trainer import Trainer
 
@@ -34,8 +37,8 @@ _OURS = {"ckpt_path", "weights_only", "verbose", "return_predictions"}
 class ZooCLI(LightningCLI):
     """LightningCLI with zoo's Task, DataModule and Trainer, runs, and reports."""
 
-    def __init__(self, request: Request):
-        self.request = request
+    def __init__(self, request: Request, signals: Signals):
+        self.request, self.signals = request, signals
         super().__init__(
             Task,
             DataModule,
@@ -69,13 +72,29 @@ class ZooCLI(LightningCLI):
                 complaints.readable(str(error), known, self.request.configs, self.request.flags)
             ) from error
 
+    def before_instantiate_classes(self) -> None:
+        if self.subcommand == "fit" and "settings" in self.request.checkpoint:
+            self._guard(self.request.checkpoint["settings"])
+
+    def _guard(self, made_with: dict[str, Any]) -> None:
+        """Hold the config against what the checkpoint was made with, before anything heavy is done."""
+        free = {key for cls in self._classes() for key in cls.free_on_resume}
+        now = guards.flat(yaml.safe_load(self._config_text()))
+        for key in guards.check(made_with, now, [*self.request.allowed_changes, *free]):
+            if key not in free:
+                print(f"{key}: {made_with.get(key)} until now, {now.get(key)} from here.")
+
+    def _classes(self) -> list[Any]:
+        paths = [self._get(self.config, key).class_path for key in ("model", "data")]
+        return [getattr(importlib.import_module(p.rpartition(".")[0]), p.rpartition(".")[2]) for p in paths]
+
     trainer: Any
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         callbacks: list[Callback] = [ProgressLine()]
         if self.subcommand == "fit":
             self.directory = self._directory()
-            callbacks += [self.directory, Previews()]
+            callbacks += [self.directory, Previews(), StopBySignal(self.signals)]
         if self.subcommand == "predict":
             self.predictions = Predictions(self._folder() / "predictions.jsonl")
             callbacks += [self.predictions]
@@ -83,11 +102,15 @@ class ZooCLI(LightningCLI):
         self.trainer_defaults = {"callbacks": callbacks}
         trainer: Any = super().instantiate_trainer(**kwargs)
         trainer.seed = self._get(self.config, "seed_everything") or 0
+        trainer.allowed_changes = self.request.allowed_changes
         return trainer
 
     def _directory(self) -> RunDirectory:
-        steps = self.request.checkpoint["zoo"]["step"] if self.request.checkpoint else 0
-        return RunDirectory(self.request.name, self._config_text, self.request.run, steps)
+        r, steps, due = self.request, 0, False
+        if r.checkpoint:
+            steps = r.checkpoint["zoo"]["step"]
+            due = r.checkpoint["callbacks"].get(Checkpoints.__qualname__, {}).get("validation_due", False)
+        return RunDirectory(r.name, self._config_text, r.run, steps, due, r.lock)
 
     def _config_text(self) -> str:
         command = self.subcommand or "fit"
@@ -108,6 +131,10 @@ class ZooCLI(LightningCLI):
                 return
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=path, weights_only=True, **kwargs)
         folder = self.directory.folder
+        if self.signals.received:
+            raise Stopped(
+                self.signals.received, f"stopped after the last step. Go on with: uv run zoo fit --resume {folder}"
+            )
         if self.trainer.is_global_zero and folder:
             self._finish(model, folder)
 
@@ -172,15 +199,17 @@ def _best_figures(trainer: Trainer) -> dict[str, float] | None:
 
 def main(argv: list[str]) -> int:
     """Run one command; returns its exit code."""
-    try:
-        with quiet.quiet():
-            ZooCLI(Request.parse(argv))
-    except UserError as error:
-        return _complain(str(error), error.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        if not recovery.is_out_of_memory(error):
-            raise
-        return _complain(recovery.outside_of_a_step(error), DoesNotFitError.exit_code)
+    with Signals() as signals, quiet.quiet(), lock.all_released():
+        try:
+            ZooCLI(Request.parse(argv), signals)
+        except UserError as error:
+            return _complain(str(error), error.exit_code)
+        except Stopped as stop:
+            return _complain(str(stop), stop.exit_code)
+        except (MemoryError, RuntimeError) as error:
+            if not recovery.is_out_of_memory(error):
+                raise
+            return _complain(recovery.outside_of_a_step(error), DoesNotFitError.exit_code)
     return 0
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import datasets
 import pyarrow as pa
@@ -26,6 +26,7 @@ _STAGES: dict[str, list[Split]] = {
     "predict": ["predict"],
 }
 _ENCODED_AT_ONCE = 256
+_PATH_LENGTH = 4096
 
 
 class DataModule(LightningDataModule):
@@ -38,6 +39,9 @@ class DataModule(LightningDataModule):
         num_workers: processes that read and encode. It does not change any sample.
     """
 
+    free_on_resume: ClassVar[tuple[str, ...]] = ()
+    """Settings, as data.train, that may differ when a run is resumed: what they lead to is compared instead."""
+
     def __init__(self, batch_size: int = 8, eval_batch_size: int | None = None, num_workers: int = 0):
         super().__init__()
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -47,6 +51,8 @@ class DataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = num_workers
         self.items: dict[Split, Sequence[Item]] = {}
+        self.contents: dict[Split, str] = {}
+        """Number of samples and hash of what is in them, by split: a resumed run must meet the same."""
         self._encoders: dict[Split, Encoder] = {}
 
     if TYPE_CHECKING:
@@ -89,17 +95,15 @@ class DataModule(LightningDataModule):
         if split == "train" and not self.task.learned:
             self.task.adapt(samples)
         encoder = self._encoders[split] = self.task.encoder(split)
-        encoded = self._cached(encoder, samples) if encoder.cached else _Encoded(encoder, samples)
+        self.contents[split] = _digest(samples, self.content if encoder.cached else _outside)
+        encoded = self._cached(encoder, samples, split) if encoder.cached else _Encoded(encoder, samples)
         self.items[split] = encoder.arrange(encoded)
         if self.trainer.is_global_zero and (line := self.describe(split)):
             print(f"data: {split}: {line}, {len(self.items[split]):,} items")
 
-    def _cached(self, encoder: Encoder, samples: Sequence[Any]) -> datasets.Dataset:
+    def _cached(self, encoder: Encoder, samples: Sequence[Any], split: Split) -> datasets.Dataset:
         """The encoded items, memory-mapped from the cache; written there first if this content is new."""
-        key = hashlib.blake2b(encoder.fingerprint().encode(), digest_size=16)
-        for sample in samples:
-            content = self.content(sample)
-            key.update(len(content).to_bytes(8, "little") + content)
+        key = hashlib.blake2b(f"{encoder.fingerprint()} {self.contents[split]}".encode(), digest_size=16)
         path = cache_folder() / "encoded" / f"{key.hexdigest()}.arrow"
         if not path.exists():
             _write_items(path, encoder, samples)
@@ -228,6 +232,28 @@ class _Collate:
 
     def __call__(self, items: list[Item]) -> Batch:
         return self.encoder.collate(items) if items else {}
+
+
+def _digest(samples: Sequence[Any], content: Callable[[Any], bytes]) -> str:
+    key = hashlib.blake2b(digest_size=16)
+    for sample in samples:
+        part = content(sample)
+        key.update(len(part).to_bytes(8, "little") + part)
+    return f"{len(samples)} samples, {key.hexdigest()}"
+
+
+def _outside(sample: Any) -> bytes:
+    """What tells a sample from others without opening it: names (without folders), labels, text."""
+    fields = vars(sample) if hasattr(sample, "__dict__") else {"": sample}
+    return repr([(name, _outside_of(value)) for name, value in fields.items()]).encode()
+
+
+def _outside_of(value: Any) -> Any:
+    if isinstance(value, (str, Path)):
+        return str(value).rpartition("/")[2] if len(str(value)) < _PATH_LENGTH else value
+    if isinstance(value, bytes):
+        return hashlib.blake2b(value, digest_size=16).hexdigest()
+    return value if isinstance(value, (int, float, type(None))) else type(value).__name__
 
 
 def _write_items(path: Path, encoder: Encoder, samples: Sequence[Any]) -> None:

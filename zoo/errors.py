@@ -36,3 +36,37 @@ class DoesNotFitError(UserError):
     """Memory that cannot be found: not even one sample goes through, or the batch must not be cut smaller."""
 
     exit_code = 71
+
+
+class OutputError(UserError, OSError):
+    """What the run writes has no room, or does not reach the disk."""
+
+    exit_code = 74
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NoRoomError(OutputError):
+    """Refused before the first step, because the results would not fit."""
+
+    exit_code = 73
+
+
+class BusyError(UserError):
+    """Another process is at work in the run directory."""
+
+    exit_code = 75
+
+
+class Stopped(BaseException):
+    """A signal asked the command to end. No Exception, so that no library takes it for a failure of its own.
+
+    Args:
+        signal_number: decides the exit code, as shells have it.
+        message: what was saved, and how to go on.
+    """
+
+    def __init__(self, signal_number: int, message: str = ""):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -36,6 +36,27 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             os.close(folder)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what `write_whole` left in the folder when its process was killed."""
+    for beside in folder.glob(".*.tmp"):
+        owner = beside.suffixes[-2].removeprefix(".") if len(beside.suffixes) > 1 else ""
+        if owner.isdigit() and (int(owner) == os.getpid() or not is_alive(int(owner))):
+            beside.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number runs here. True where it cannot be known (Windows would end it)."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda file: file.write(text.encode()))
 

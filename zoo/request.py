@@ -10,6 +10,7 @@ import yaml
 
 from zoo import run
 from zoo.errors import ConfigError, MissingInputError
+from zoo.lock import Lock
 from zoo.paths import follow, nearest_file
 
 COMMANDS = ("fit", "validate", "test", "predict")
@@ -25,7 +26,9 @@ class Request:
         flags: what goes on to the parser of the configs.
         name: of a new run.
         run: whose checkpoint is used; None for none.
-        checkpoint: that checkpoint's content.
+        checkpoint: of that checkpoint's content, what is no tensor. Empty for none, even in a run.
+        allowed_changes: keys that may differ from the settings of the checkpoint.
+        lock: on the run, if it is resumed.
     """
 
     command: str
@@ -34,14 +37,17 @@ class Request:
     run: Path | None = None
     checkpoint_path: Path | None = None
     checkpoint: dict[str, Any] = field(default_factory=dict)
+    allowed_changes: list[str] = field(default_factory=list)
+    lock: Lock | None = None
 
     @classmethod
     def parse(cls, argv: list[str]) -> "Request":
-        """Take --name, --run and --resume out of the command line, and find what they name.
+        """Take --name, --run, --resume and --allow-change out of the command line, and find what they name.
 
         Raises:
             ConfigError: flags that do not go together.
-            MissingInputError: no such run, or nothing to resume.
+            MissingInputError: no such run.
+            BusyError: the run to be resumed is going on.
         """
         if not argv or argv[0].startswith("-"):
             return cls(command="", flags=argv or ["--help"])
@@ -51,27 +57,46 @@ class Request:
         name, flags = _take(flags, "--name")
         asked, flags = _take(flags, "--run")
         resume, flags = _take(flags, "--resume", optional=True)
+        allowed = []
+        while (key := _take(flags, "--allow-change")) != (None, flags):
+            allowed.append(str(key[0]))
+            flags = key[1]
         configs = _values(flags, "--config")
         if missing := [config for config in configs if not Path(config).is_file()]:
             raise MissingInputError(f"--config {missing[0]}: no such file{nearest_file(Path(missing[0]))}.")
+        if allowed and resume is None:
+            raise ConfigError("--allow-change goes with zoo fit --resume: it names a setting that may differ.")
         if command == "fit" and asked:
             raise ConfigError("zoo fit has no --run; to go on with a run: zoo fit --resume RUN.")
         if command != "fit" and resume is not None:
             raise ConfigError(f"zoo {command} has no --resume; to use a run: zoo {command} --run RUN.")
-        request = cls(command, flags, name or (Path(configs[0]).stem if configs else "run"))
+        request = cls(command, flags, name or (Path(configs[0]).stem if configs else "run"), allowed_changes=allowed)
         wants_help = {"--help", "-h"} & {*flags}
-        if resume is not None:
-            request._use(run.find(resume or None), "last")
+        if resume is not None and not wants_help:
+            request._resume(run.find(resume or None))
         elif command != "fit" and (asked or not configs) and not wants_help:
             request._use(run.find(asked), "best")
         return request
+
+    def _resume(self, folder: Path) -> None:
+        """The newest whole checkpoint of the run; its beginning, if it was stopped before there was one."""
+        from lightning.fabric.utilities.rank_zero import _get_rank
+
+        if not _get_rank():  # other processes of the run are started by the one that holds the lock
+            self.lock = Lock(folder)
+        self.run, self.name = folder, folder.parent.name
+        if run.checkpoints(folder) or "fit" in run.read_figures(folder):
+            self._use(folder, "last")
+        else:
+            print(f"{folder} has no checkpoint yet: it starts from its first step.")
 
     def _use(self, folder: Path, which: str) -> None:
         from zoo import checkpoint
 
         self.run, self.name = folder, folder.parent.name
         self.checkpoint_path = run.checkpoint_of(folder, which)
-        self.checkpoint = checkpoint.read(self.checkpoint_path)
+        content = checkpoint.read(self.checkpoint_path)
+        self.checkpoint = {name: content[name] for name in ("zoo", "callbacks", "settings") if name in content}
 
     @property
     def configs(self) -> list[str]:
@@ -111,7 +136,7 @@ def _values(flags: list[str], name: str) -> list[str]:
 def _expand_shorthands(flags: list[str]) -> list[str]:
     """Write out the flags that the data module declares as shorthands: --prompt is --data.predict."""
     unknown = [f for f in flags if f.startswith("--") and "." not in f and f[2:].partition("=")[0] not in _KEPT]
-    unknown = [f for f in unknown if f.partition("=")[0] not in ("--name", "--run", "--resume")]
+    unknown = [f for f in unknown if f.partition("=")[0] not in ("--name", "--run", "--resume", "--allow-change")]
     if not unknown:
         return flags
     shorthands = _data_class_shorthands(flags)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from zoo.errors import ConfigError, MissingInputError
+from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.paths import follow, point, write_text
 
 if TYPE_CHECKING:
@@ -73,17 +73,42 @@ def find(run: str | Path | None = None) -> Path:
     )
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """The run's checkpoints, newest first."""
+    files = [p for p in (folder / "checkpoints").glob("step=*.ckpt") if step_of(p) >= 0]
+    return sorted(files, key=step_of, reverse=True)
+
+
+def step_of(path: Path) -> int:
+    number = path.stem.removeprefix("step=")
+    return int(number) if number.isdigit() else -1
+
+
 def checkpoint_of(folder: Path, which: str = "best") -> Path:
-    """The run's `best` or `last` checkpoint; the last one where no validation has named a best.
+    """The run's `best` or `last` whole checkpoint; the last one where no validation has named a best.
+
+    A damaged one is named on the screen, and the newest whole one taken instead.
 
     Raises:
         MissingInputError: the run has saved none.
+        DataError: none is whole.
     """
-    for name in (which, "last"):
-        path = follow(folder / "checkpoints" / name)
-        if path.suffix == ".ckpt":
+    from zoo import checkpoint
+
+    candidates = checkpoints(folder)
+    if which == "best" and (best := follow(folder / "checkpoints" / "best")) in candidates:
+        candidates = [best, *(path for path in candidates if path != best)]
+    damaged: list[str] = []
+    for path in candidates:
+        wrong = checkpoint.damage(path)
+        if not wrong:
+            for line in damaged:
+                print(f"zoo: {line}; going back to {path.name}.", file=sys.stderr)
             return path
-    raise MissingInputError(f"{folder} has no checkpoint yet. Start it again with zoo fit.")
+        damaged.append(f"{path.name} is damaged ({wrong})")
+    if damaged:
+        raise DataError(f"{folder}: no checkpoint is whole: {'; '.join(damaged)}. Start anew with zoo fit.")
+    raise MissingInputError(f"{folder} has no checkpoint yet. Go on with zoo fit --resume {folder}.")
 
 
 def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 
-from zoo import microbatch, optim, probe, recovery, streams
+from zoo import guards, microbatch, optim, probe, recovery, streams
 from zoo.checkpoint import loop_state, without_frozen
 from zoo.errors import ConfigError
 from zoo.microbatch import Batch, Loss
@@ -55,6 +55,8 @@ class Task(LightningModule):
     """What `loss` counts, for the throughput."""
     sample_type: ClassVar[type]
     """What `predict` wraps its inputs in."""
+    free_on_resume: ClassVar[tuple[str, ...]] = ()
+    """Settings, as model.sampling, that may differ when a run is resumed: they do not touch the training."""
     network: Any
 
     if TYPE_CHECKING:
@@ -93,6 +95,8 @@ class Task(LightningModule):
         """Whether a checkpoint's weights are to come, so that pretrained ones need not be loaded."""
         self.last_figures: dict[str, float] = {}
         """Figures of the last evaluation."""
+        self.step_loss = torch.zeros(())
+        """Loss of the step in progress, over the whole batch."""
         self._means: dict[str, list[Tensor]] = {}
         self.at_once: dict[str, int] = {}
         """Samples at a time in evaluation and in prediction, once memory has run out there."""
@@ -101,6 +105,10 @@ class Task(LightningModule):
     @property
     def seed(self) -> int:
         return self.trainer.seed if self._trainer is not None else 0
+
+    @property
+    def name(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}"
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Take over what was learned of the data, before data and network are made. Weights are loaded later."""
@@ -167,7 +175,11 @@ class Task(LightningModule):
         groups = optim.parameter_groups(self)
         if not groups:
             raise ConfigError("nothing to train: every parameter of the network is frozen.")
-        return self.optimizer(groups)
+        optimizer = self.optimizer(groups)
+        optim.prefer_fused(optimizer)
+        optimizer.register_state_dict_post_hook(optim.sign)
+        optimizer.register_load_state_dict_pre_hook(optim.keep_settings)
+        return optimizer
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         optimizer: Any = self.optimizers()
@@ -183,9 +195,10 @@ class Task(LightningModule):
             forget=optimizer.zero_grad,
         )
         totals = microbatch.finish(pieces, self.parameters())
-        recovery.update(self, optimizer)
         means = totals.means()
-        self.log("train/loss", torch.stack(list(means.values())).sum(), prog_bar=True, batch_size=1)
+        self.step_loss = torch.stack(list(means.values())).sum()
+        recovery.update(self, optimizer)
+        self.log("train/loss", self.step_loss, prog_bar=True, batch_size=1)
         if len(means) > 1:
             self.log_dict({f"train/{name}": mean for name, mean in means.items()}, batch_size=1)
         self.log("train/lr", optimizer.param_groups[0]["lr"], batch_size=1)
@@ -322,12 +335,13 @@ class Task(LightningModule):
         checkpoint["state_dict"] = without_frozen(self, checkpoint["state_dict"])
         checkpoint.pop("loops", None)
         checkpoint["zoo"] = {
-            "task": f"{type(self).__module__}.{type(self).__qualname__}",
+            "task": self.name,
             "step": self.global_step,
             "steps_per_epoch": int(self.trainer.num_training_batches),
             "total_steps": self.trainer.total_steps,
             "micro_batch_size": self.micro_batch_size,
             "learned": self.learned,
+            "facts": self.trainer.facts(),
         }
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:
@@ -344,10 +358,13 @@ class Task(LightningModule):
         if missing or unexpected or shapes:
             wrong = [f"{kind}: {', '.join(sorted(names)[:3])} ({len(names)} in all)" for kind, names in (
                 ("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)) if names]  # fmt: skip
-            raise ConfigError(f"the checkpoint is of another network: {'; '.join(wrong)}.")
+            made_by = checkpoint["zoo"]["task"]
+            whose = "" if made_by == self.name else f", made by {made_by}, while the config says {self.name}"
+            raise ConfigError(f"the checkpoint is of another network{whose}: {'; '.join(wrong)}.")
         if self._trainer is not None and self.trainer.state.fn == "fit":
-            state = checkpoint["zoo"]
-            self.micro_batch_size = state["micro_batch_size"]
-            checkpoint["loops"] = {
-                "fit_loop": loop_state(self.trainer.fit_loop, state["step"], state["steps_per_epoch"])
-            }
+            state, allowed = checkpoint["zoo"], self.trainer.allowed_changes
+            changed = guards.check(state["facts"], self.trainer.facts(), allowed)
+            if "model.micro_batch_size" not in allowed:
+                self.micro_batch_size = state["micro_batch_size"]
+            per_epoch = self.trainer.count_steps_per_epoch() if changed else state["steps_per_epoch"]
+            checkpoint["loops"] = {"fit_loop": loop_state(self.trainer.fit_loop, state["step"], per_epoch)}

@@ -3,6 +3,7 @@
 import math
 import shutil
 import subprocess
+from collections.abc import Collection
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from zoo import probe
+from zoo.callbacks.bad_steps import BadSteps
 from zoo.callbacks.gradients import Gradients
 from zoo.checkpoint import DurableIO
 from zoo.errors import ConfigError
@@ -37,6 +39,8 @@ class Trainer(LightningTrainer):
 
     seed: int = 0
     """What every random stream of the run is derived from; the command line sets it to seed_everything."""
+    allowed_changes: Collection[str] = ()
+    """Settings that may differ from those of the checkpoint that a run is resumed from."""
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Trainer(LightningTrainer):
         plugins = [*_as_list(plugins), DurableIO()]
         if precision == "16-mixed":
             plugins.append(UnscaledFirst("16-mixed", "cuda"))
+        gradients = Gradients(gradient_clip_val)
         own_precision = any(isinstance(plugin, MixedPrecision) for plugin in plugins)
         super().__init__(
             *args,
@@ -77,7 +82,7 @@ class Trainer(LightningTrainer):
             accelerator=accelerator,
             precision=None if own_precision else precision,
             plugins=plugins,
-            callbacks=[_Steps(), Gradients(gradient_clip_val), *_as_list(callbacks)],
+            callbacks=[_Steps(), gradients, BadSteps(gradients), *_as_list(callbacks)],
             use_distributed_sampler=False,  # the data module's order already gives each process its part
             **kwargs,
         )
@@ -87,6 +92,24 @@ class Trainer(LightningTrainer):
         """Optimizer steps of the whole run, known from its start."""
         by_epochs = math.inf if self.max_epochs in (None, -1) else self.max_epochs * self.num_training_batches
         return int(min(by_epochs, self.step_limit))
+
+    def facts(self) -> dict[str, Any]:
+        """What decides the training beside the network, as far as it can be known without a config."""
+        data: Any = getattr(self, "datamodule", None)
+        contents = getattr(data, "contents", {})
+        return {
+            "seed_everything": self.seed,
+            "trainer.precision": str(self.precision),
+            "data.batch_size": getattr(data, "batch_size", None),
+            "data.train": contents.get("train"),
+            "data.validation": contents.get("validation"),
+        }
+
+    def count_steps_per_epoch(self) -> int:
+        """As num_training_batches, which Lightning knows only later."""
+        data: Any = self.datamodule  # type: ignore[attr-defined]
+        steps, limit = len(data.train_dataloader().batch_sampler), self.limit_train_batches
+        return min(steps, limit) if isinstance(limit, int) else int(steps * limit)
 
     def fit(self, model: LightningModule, *args: Any, **kwargs: Any) -> None:
         if self.asked_accumulation != 1:
@@ -108,6 +131,9 @@ class _Steps(Callback):
 
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # else off by one after a resume
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        trainer.should_stop = checkpoint["zoo"]["step"] >= trainer.step_limit  # a finished run trains no further
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step >= trainer.step_limit:

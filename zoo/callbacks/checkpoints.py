@@ -1,14 +1,25 @@
 """When a checkpoint is written, which are kept, and which one is best."""
 
 import math
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.callbacks import Checkpoint
 
-from zoo.errors import ConfigError
+from zoo import run
+from zoo.checkpoint import without_frozen
+from zoo.errors import ConfigError, NoRoomError, OutputError
+from zoo.metrics_csv import MetricsCSV
+from zoo.optim import state_bytes
 from zoo.paths import follow, point
+
+_SHARE = 0.02
+"""Of the time, at most this much goes into saving by the clock."""
+_FAILURES = 3
+_MB = 1e6
 
 
 class Checkpoints(Checkpoint):
@@ -20,7 +31,8 @@ class Checkpoints(Checkpoint):
         monitor: the figure that decides which is best; one that a validation logs.
         mode: whether the best is the smallest or the largest.
         every_n_steps: save also after so many steps; null for not.
-        every_n_minutes: save also when so many minutes have passed; null for not.
+        every_n_minutes: save also when so many minutes have passed; null for not. Where a save is slow, it is done less
+            often, so that it takes 2 % of the time.
         keep: the newest so many; the best comes on top.
     """
 
@@ -41,23 +53,42 @@ class Checkpoints(Checkpoint):
         self.best: float | None = None
         self.best_step: int | None = None
         self.best_figures: dict[str, float] = {}
-        self._saved_step, self._saved_at = -1, time.monotonic()
+        self.validation_due = False
+        """Whether the checkpoint was written in the middle of a validation, which then comes first on resume."""
+        self._saved_step, self._saved_at, self._save_seconds = -1, time.monotonic(), 0.0
+        self._failures = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_step": self.best_step, "best_figures": self.best_figures}
+        return {
+            "best": self.best,
+            "best_step": self.best_step,
+            "best_figures": self.best_figures,
+            "validation_due": self.validation_due,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.best_step = state_dict["best"], state_dict["best_step"]
-        self.best_figures = state_dict["best_figures"]
+        self.best_figures, self.validation_due = state_dict["best_figures"], state_dict["validation_due"]
 
     def path(self, step: int) -> Path:
         assert self.folder is not None
         return self.folder / f"step={step}.ckpt"
 
+    def has(self, step: int) -> bool:
+        return step == self._saved_step
+
     # When -------------------------------------------------------------------------------------------------------
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        if self.folder and trainer.is_global_zero:
+            self._check_room(pl_module)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+        if self.folder and trainer.is_global_zero and trainer.global_step:
+            self._mend_pointers(trainer.global_step)
+        if self.validation_due:
+            _validate(trainer)
 
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         """The step before is complete, with its validation if it had one: the moment to save it."""
@@ -80,19 +111,48 @@ class Checkpoints(Checkpoint):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if self.folder and trainer.global_step != self._saved_step:
-            self.save(trainer)
+            self.save(trainer, last=True)
 
     def _minutes_are_over(self, trainer: Any) -> bool:
-        due = self.every_n_minutes is not None and time.monotonic() - self._saved_at > 60 * self.every_n_minutes
+        due = self.every_n_minutes is not None and time.monotonic() - self._saved_at > self.seconds_between()
         return bool(trainer.strategy.broadcast(due)) if trainer.world_size > 1 else due
+
+    def seconds_between(self) -> float:
+        """From one save by the clock to the next: as set, or longer where saving was measured to be slow."""
+        return max(60 * (self.every_n_minutes or 0), self._save_seconds / _SHARE)
 
     # How --------------------------------------------------------------------------------------------------------
 
-    def save(self, trainer: Any) -> None:
-        step = trainer.global_step
+    def save(self, trainer: Any, validation_due: bool = False, last: bool = False) -> None:
+        """Write the checkpoint of this step. A full disk is survived twice, unless this is the last chance.
+
+        Raises:
+            OutputError: the third save in a row that failed, or the last of the run.
+        """
+        step, begun = trainer.global_step, time.monotonic()
+        self.validation_due = validation_due
+        try:
+            self._write(trainer, step)
+            self._failures, self._saved_step = 0, step
+        except OSError as error:
+            self._failures += 1
+            what = f"step {step:,} could not be saved in {self.folder} ({error.strerror or error})"
+            if last or self._failures >= _FAILURES or trainer.world_size > 1:
+                raise OutputError(
+                    f"{what}. What was saved before is whole. Make room, then zoo fit --resume."
+                ) from error
+            print(f"zoo: {what}; trying again at the next save.", file=sys.stderr)
+        finally:
+            self.validation_due = False
+            self._saved_at = time.monotonic()
+            self._save_seconds = self._saved_at - begun
+
+    def _write(self, trainer: Any, step: int) -> None:
         assert self.folder is not None
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.make_durable()  # a checkpoint never survives a power cut that its rows do not
         trainer.save_checkpoint(self.path(step))
-        self._saved_step, self._saved_at = step, time.monotonic()
         if trainer.is_global_zero:
             point(self.folder / "last", self.path(step))
             if self.best_step == step:
@@ -102,7 +162,46 @@ class Checkpoints(Checkpoint):
     def _tidy(self) -> None:
         """Remove what is neither among the newest nor the best; only now that the new one is safe."""
         assert self.folder is not None
-        files = sorted(self.folder.glob("step=*.ckpt"), key=lambda p: int(p.stem.removeprefix("step=")))
-        for path in files[: -self.keep]:
+        for path in run.checkpoints(self.folder.parent)[self.keep :]:
             if path != follow(self.folder / "best"):
                 path.unlink(missing_ok=True)
+
+    def _mend_pointers(self, step: int) -> None:
+        """A kill may have come between a checkpoint and its pointers, and a damaged file was passed over."""
+        assert self.folder is not None
+        for path in run.checkpoints(self.folder.parent):
+            if run.step_of(path) > step:
+                path.replace(path.with_name(f"{path.name}.damaged"))
+        point(self.folder / "last", self.path(step))
+        if self.best_step is not None and self.path(self.best_step).is_file():
+            point(self.folder / "best", self.path(self.best_step))
+        else:
+            self.best = self.best_step = None
+            (self.folder / "best").unlink(missing_ok=True)
+
+    def _check_room(self, module: Any) -> None:
+        """Refuse a run whose checkpoints would not fit.
+
+        Raises:
+            NoRoomError: fewer than three of them do.
+        """
+        assert self.folder is not None
+        weights = sum(t.nbytes for t in without_frozen(module, module.state_dict()).values())
+        trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
+        size = weights + trained * state_bytes(module.optimizer)
+        there = sum(path.stat().st_size for path in run.checkpoints(self.folder.parent))
+        free = shutil.disk_usage(self.folder.parent).free
+        if free < size or free + there < 3 * size:
+            raise NoRoomError(
+                f"{self.folder.parent} has {free / _MB:,.0f} MB free; a checkpoint takes about {size / _MB:,.0f} MB, "
+                f"and three have to fit. Make room, or start in a folder on another disk."
+            )
+
+
+def _validate(trainer: Any) -> None:
+    """The validation that the checkpoint's step still owes, as Lightning's loop runs it."""
+    trainer.validating = True
+    first_iteration = trainer._logger_connector._first_loop_iter
+    trainer.fit_loop.epoch_loop.val_loop.run()
+    trainer.training = True
+    trainer._logger_connector._first_loop_iter = first_iteration

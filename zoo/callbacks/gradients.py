@@ -17,6 +17,8 @@ class Gradients(Callback):
 
     def __init__(self, clip_norm: float | None):
         self.clip_norm = clip_norm
+        self.norm: torch.Tensor | None = None
+        """Of the gradient of this step, before clipping."""
         self.checked = False
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
@@ -24,8 +26,8 @@ class Gradients(Callback):
             self._check(pl_module)
             self.checked = True
         limit = float("inf") if self.clip_norm is None else self.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], limit)
-        pl_module.log("train/grad_norm", norm, batch_size=1)
+        self.norm = torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], limit)
+        pl_module.log("train/grad_norm", self.norm, batch_size=1)
 
     @staticmethod
     def _check(module: Any) -> None:

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from zoo import run
+from zoo import guards, run
 from zoo.callbacks.checkpoints import Checkpoints
+from zoo.lock import Lock
 from zoo.metrics_csv import MetricsCSV
-from zoo.paths import write_text
+from zoo.paths import sweep, write_text
 
 
 class RunDirectory(Callback):
@@ -22,10 +24,21 @@ class RunDirectory(Callback):
         config: makes the text of config.yaml.
         folder: of the run that is resumed; None for a new one.
         done_steps: of the run that is resumed.
+        validation_due: whether the validation of its last step is still to come.
+        lock: on that folder; None for a new run, which is locked when it is made.
     """
 
-    def __init__(self, name: str, config: Callable[[], str], folder: Path | None = None, done_steps: int = 0):
-        self.name, self.config, self.resumed, self.done_steps = name, config, folder, done_steps
+    def __init__(
+        self,
+        name: str,
+        config: Callable[[], str],
+        folder: Path | None = None,
+        done_steps: int = 0,
+        validation_due: bool = False,
+        lock: Lock | None = None,
+    ):
+        self.name, self.config, self.resumed = name, config, folder
+        self.done_steps, self.validation_due, self.lock = done_steps, validation_due, lock
         self.folder: Path | None = folder
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -42,11 +55,19 @@ class RunDirectory(Callback):
 
     def _open(self, trainer: Any) -> None:
         assert self.folder is not None
+        self.lock = self.lock or Lock(self.folder)
+        for folder in (self.folder, self.folder / "checkpoints", run.RUNS):
+            sweep(folder)
         write_text(self.folder / "config.yaml", self.config())
         if self.resumed is None:
             write_text(self.folder / "environment.json", json.dumps(run.environment(), indent=2) + "\n")
         run.make_latest(self.folder)
         purge = self.done_steps + 1 if self.resumed else None
         tensorboard = TensorBoardLogger(self.folder, name="", version="tensorboard", purge_step=purge)
-        trainer.loggers = [MetricsCSV(self.folder / "metrics.csv", self.done_steps), tensorboard, *trainer.loggers]
-        print(f"run: {self.folder}")
+        rows = MetricsCSV(self.folder / "metrics.csv", self.done_steps, self.validation_due)
+        trainer.loggers = [rows, tensorboard, *trainer.loggers]
+        print(f"run: {self.folder}" + (f", from step {self.done_steps:,}" if self.resumed else ""))
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """A resumed run is held against the settings that its checkpoint was made with."""
+        checkpoint["settings"] = guards.flat(yaml.safe_load(self.config()))

@@ -47,6 +47,7 @@ class TextData(DataModule):
     """
 
     shorthands: ClassVar[dict[str, str]] = {"prompt": "data.predict"}
+    free_on_resume = ("data.train", "data.validation")
 
     def __init__(
         self,

@@ -62,6 +62,7 @@ class CausalLM(Task):
 
     unit = "tokens"
     sample_type = TextSample
+    free_on_resume = ("model.sampling", "model.stride")
 
     def __init__(
         self,

@@ -1,0 +1,177 @@
+"""One process at a time in a run directory.
+
+A lock is a folder .lock.N that says who owns it; the one with the largest N counts. Folders appear by renaming, which
+every file system does in one piece and refuses where the name is taken, so that nothing else (flock, links) is needed.
+A lock is void when its process is gone, after a reboot, and in a copy of the directory. Where the process cannot be
+looked up (another machine on the same disk), the lock is void when its owner has not touched it for five minutes.
+"""
+
+import json
+import os
+import shutil
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import BusyError
+from zoo.paths import is_alive
+
+_BEAT_SECONDS = 60
+_SILENT_SECONDS = 300
+_held: set["Lock"] = set()
+
+
+class Lock:
+    """Held from construction to `release`.
+
+    Args:
+        folder: the run directory.
+
+    Raises:
+        BusyError: another process is at work there.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.path = self._take()
+        _held.add(self)
+        self._released = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def release(self) -> None:
+        self._released.set()
+        _held.discard(self)
+        _remove(self.path)
+
+    def _take(self) -> Path:
+        while True:
+            newest = max(_numbers(self.folder), default=0)
+            if newest and (owner := _owner(self.folder / f".lock.{newest}", self.folder)):
+                raise BusyError(f"{self.folder} is in use by PID {owner['pid']}{_where(owner)} since {owner['since']}.")
+            mine = self.folder / f".lock.{newest + 1}"
+            if _place(mine, self.folder):
+                if max(_numbers(self.folder), default=0) == newest + 1:
+                    for number in _numbers(self.folder) - {newest + 1}:
+                        _remove(self.folder / f".lock.{number}")
+                    return mine
+                _remove(mine)  # an even newer one came up between the look and the rename
+
+    def _beat(self) -> None:
+        while not self._released.wait(_BEAT_SECONDS):
+            try:
+                os.utime(self.path / "owner.json")
+            except OSError:
+                return
+
+
+@contextmanager
+def all_released() -> Iterator[None]:
+    """What this process locks inside is free again outside."""
+    try:
+        yield
+    finally:
+        for lock in [*_held]:
+            lock.release()
+
+
+def _numbers(folder: Path) -> set[int]:
+    return {int(n) for p in folder.glob(".lock.*") if (n := p.name.removeprefix(".lock.")).isdigit()}
+
+
+def _place(lock: Path, folder: Path) -> bool:
+    """Whether this process got it."""
+    beside = folder / f".lock.{uuid.uuid4().hex}.new"
+    beside.mkdir()
+    (beside / "owner.json").write_text(json.dumps(_self(folder)), "utf-8")
+    try:
+        os.rename(beside, lock)
+    except OSError:
+        shutil.rmtree(beside, ignore_errors=True)
+        if not lock.exists():
+            raise
+        return False
+    return True
+
+
+def _remove(lock: Path) -> None:
+    shutil.rmtree(lock, ignore_errors=True)
+
+
+def _self(folder: Path) -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "since": datetime.now().strftime("%H:%M"),
+        "date": datetime.now().strftime("%Y-%m-%d"),
+        "process_start": _process_start(os.getpid()),
+        "boot": _first_line("/proc/sys/kernel/random/boot_id"),
+        "pid_space": _pid_space(),
+        "machine": _machine(),
+        "folder": folder.stat().st_ino,
+        "path": str(folder.resolve()),
+    }
+
+
+def _owner(lock: Path, folder: Path) -> dict[str, Any] | None:
+    """Who holds the lock; None if it is void."""
+    try:
+        owner: dict[str, Any] = json.loads((lock / "owner.json").read_text("utf-8"))
+        silent = _now(folder) - (lock / "owner.json").stat().st_mtime
+    except (OSError, ValueError):
+        return None
+    here = _self(folder)
+    is_here = owner["machine"] == here["machine"]
+    if owner["folder"] != here["folder"] and not (is_here and owner["path"] == here["path"]):
+        return None  # a copy; some network file systems number a folder anew, so its path counts too
+    if is_here:
+        if owner["boot"] != here["boot"]:
+            return None
+        if owner["pid_space"] and owner["pid_space"] == here["pid_space"]:
+            return owner if _process_start(owner["pid"]) == owner["process_start"] else None
+        if owner["boot"] is None and not is_alive(owner["pid"]):
+            return None
+    return owner if silent < _SILENT_SECONDS else None
+
+
+def _where(owner: dict[str, Any]) -> str:
+    today = owner["date"] == datetime.now().strftime("%Y-%m-%d")
+    host = "" if owner["machine"] == _machine() else f" of {owner['machine'].partition('/')[0]}"
+    return host if today else f"{host} ({owner['date']})"
+
+
+def _now(folder: Path) -> float:
+    """The clock of the file system, which may not be that of this machine."""
+    probe = folder / f".lock.{uuid.uuid4().hex}.new"
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    return f"{socket.gethostname()}/{_first_line('/etc/machine-id') or uuid.getnode()}"
+
+
+def _pid_space() -> str | None:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
+def _process_start(pid: int) -> str | None:
+    """When the process began, in ticks since the boot: a number may be given to another process later."""
+    status = (_first_line(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    return status[19] if status and status[0] not in ("Z", "X") else None  # dead, and not yet taken note of
+
+
+def _first_line(path: str) -> str | None:
+    try:
+        return Path(path).read_text("utf-8").partition("\n")[0] or None
+    except OSError:
+        return None
