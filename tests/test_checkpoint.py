@@ -1,12 +1,17 @@
+import pickle
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from contract_cases import ADAMW, trainer
 
 import zoo
-from zoo import checkpoint
+from zoo import checkpoint, paths
 from zoo.errors import ConfigError, DataError, MissingInputError
+
+CONTENT = {"zoo": {"step": 3}, "state_dict": {"w": torch.arange(100.0)}}
 
 
 @pytest.fixture
@@ -62,3 +67,92 @@ def test_plain_types_only(saved: Path):
         return isinstance(value, (int, float, str, bool, torch.Tensor, type(None)))
 
     assert plain(checkpoint.read(saved))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    checkpoint.write(tmp_path / "step=3.ckpt", CONTENT)
+    return tmp_path / "step=3.ckpt"
+
+
+def test_a_checkpoint_is_read_as_it_was_written(path: Path):
+    assert torch.equal(checkpoint.read(path)["state_dict"]["w"], CONTENT["state_dict"]["w"])
+
+
+def test_plain_torch_reads_a_checkpoint_too(path: Path):
+    assert torch.load(path, weights_only=True)["zoo"] == {"step": 3}
+
+
+def test_every_flipped_bit_is_found(path: Path):
+    content, draw = path.read_bytes(), random.Random(0)
+    for _ in range(50):
+        damaged, at = bytearray(content), draw.randrange(8 * len(content))
+        damaged[at // 8] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        assert checkpoint.damage(path)
+
+
+@pytest.mark.parametrize("length", [0, 10, 100, -1, -76])
+def test_a_file_that_was_cut_off_is_found(path: Path, length: int):
+    path.write_bytes(path.read_bytes()[:length])
+    assert checkpoint.damage(path)
+
+
+def test_a_file_that_changes_after_it_was_found_whole_is_looked_at_again(path: Path):
+    assert checkpoint.damage(path) is None
+    path.write_bytes(path.read_bytes() + b"x")
+    assert checkpoint.damage(path)
+
+
+def test_code_in_a_checkpoint_is_never_run(tmp_path: Path):
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (Path(tmp_path / "exploded").touch, ())
+
+    checkpoint.write(tmp_path / "step=1.ckpt", {"zoo": Bomb()})
+    with pytest.raises(DataError, match="more than tensors"):
+        checkpoint.read(tmp_path / "step=1.ckpt")
+    (tmp_path / "plain.ckpt").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(DataError, match="damaged or no checkpoint of zoo"):
+        checkpoint.DurableIO().load_checkpoint(tmp_path / "plain.ckpt", weights_only=False)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_an_address_in_the_net_is_refused():
+    with pytest.raises(ConfigError, match="Download it first"):
+        checkpoint.DurableIO().load_checkpoint("https://example.org/step=1.ckpt")
+
+
+def test_a_file_of_someone_else_is_named(tmp_path: Path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "other.ckpt")
+    with pytest.raises(DataError, match=r"other.ckpt is damaged or no checkpoint .*zoo did not write it"):
+        checkpoint.read(tmp_path / "other.ckpt")
+    with pytest.raises(MissingInputError):
+        checkpoint.read(tmp_path / "none.ckpt")
+
+
+def test_a_disk_that_is_full_is_told_by_its_own_error(path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Full:
+        def __init__(self, file: Any):
+            self.file = file
+
+        def write(self, data: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    before, inner = path.read_bytes(), checkpoint._Hashing.__init__
+    monkeypatch.setattr(checkpoint._Hashing, "__init__", lambda self, file: inner(self, Full(file)))
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write(path, CONTENT)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_what_killed_processes_left_half_written_is_swept(tmp_path: Path):
+    for name in (".step=3.ckpt.4194303.tmp", ".step=3.ckpt.1.tmp", "other.tmp", "step=3.ckpt"):
+        (tmp_path / name).touch()
+    paths.sweep(tmp_path)
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {".step=3.ckpt.1.tmp", "other.tmp", "step=3.ckpt"}  # process 1 is alive

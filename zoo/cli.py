@@ -78,11 +78,11 @@ class ZooCLI(LightningCLI):
 
     def _guard(self, made_with: dict[str, Any]) -> None:
         """Hold the config against what the checkpoint was made with, before anything heavy is done."""
-        free = {key for cls in self._classes() for key in cls.free_on_resume}
-        now = guards.flat(yaml.safe_load(self._config_text()))
-        for key in guards.check(made_with, now, [*self.request.allowed_changes, *free]):
-            if key not in free:
-                print(f"{key}: {made_with.get(key)} until now, {now.get(key)} from here.")
+        free = [key for cls in self._classes() for key in cls.free_on_resume]
+        made_with = guards.without(made_with, free)
+        now = guards.without(guards.flat(yaml.safe_load(self._config_text())), free)
+        for key in guards.check(made_with, now, self.request.allowed_changes):
+            print(f"{key}: {made_with.get(key)} until now, {now.get(key)} from here.")
 
     def _classes(self) -> list[Any]:
         paths = [self._get(self.config, key).class_path for key in ("model", "data")]

@@ -27,7 +27,7 @@ def check(made_with: Mapping[str, Any], now: Mapping[str, Any], allowed: Collect
         allowed: keys that may differ, each with all that is below it.
 
     Returns:
-        The keys that differ and are allowed to.
+        The keys that differ and are allowed to; what is below another of them is left out.
 
     Raises:
         ConfigError: others differ; names key and both values.
@@ -35,8 +35,8 @@ def check(made_with: Mapping[str, Any], now: Mapping[str, Any], allowed: Collect
     changed = [key for key in {**made_with, **now} if made_with.get(key, _MISSING) != now.get(key, _MISSING)]
     refused = [key for key in changed if not _is_below(key, allowed)]
     if not refused:
-        return changed
-    tops = [key for key in refused if not any(key != other and _is_below(key, [other]) for other in refused)]
+        return _tops(changed)
+    tops = _tops(refused)
     made = ", ".join(f"{key}={_short(made_with.get(key, _MISSING))}" for key in tops[:4])
     says = ", ".join(_short(now.get(key, _MISSING)) for key in tops[:4])
     flags = " ".join(f"--allow-change {key}" for key in tops[:4])
@@ -45,7 +45,11 @@ def check(made_with: Mapping[str, Any], now: Mapping[str, Any], allowed: Collect
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a config that decide what is computed, by the names that the command line has for them."""
-    return {key: value for key, value in _leaves(config, "") if not _is_below(key, _FREE)}
+    return without(dict(_leaves(config, "")), _FREE)
+
+
+def without(settings: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if not _is_below(key, keys)}
 
 
 def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -55,6 +59,10 @@ def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
     for name, value in node.items():
         inside = key if name in ("class_path", "init_args", "dict_kwargs") else f"{key}.{name}" if key else str(name)
         yield from _leaves(value, inside)
+
+
+def _tops(keys: list[str]) -> list[str]:
+    return [key for key in keys if not any(key != other and _is_below(key, [other]) for other in keys)]
 
 
 def _is_below(key: str, tops: Collection[str]) -> bool:

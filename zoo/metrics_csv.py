@@ -89,7 +89,7 @@ class MetricsCSV(Logger):
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns)
+        writer = csv.DictWriter(text, self.columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.path, text.getvalue())

@@ -106,7 +106,7 @@ class CausalLM(Task):
     def config(self) -> Any:
         """The architecture, with this task's dropout and this tokenizer's vocabulary."""
         if "config" in self.learned:
-            return hf.make_config(self.learned["config"])
+            return self._learned_config()
         if self.pretrained:
             config = hf.load_config(self.pretrained)
         else:
@@ -117,6 +117,17 @@ class CausalLM(Task):
         longest = getattr(config, "max_position_embeddings", None)
         if longest and self.max_length > longest:
             raise ConfigError(f"model.max_length is {self.max_length}; this architecture has {longest} positions.")
+        hf.set_dropout(config, self.dropout)
+        return config
+
+    def _learned_config(self) -> Any:
+        config = hf.make_config(self.learned["config"])
+        for name, value in self.architecture.items() if isinstance(self.architecture, dict) else ():
+            if (found := getattr(config, name)) != value:
+                raise ConfigError(
+                    f"model.architecture.{name} is {value}, the checkpoint's network has {found}. "
+                    f"Its weights fit no other: start a new run for it."
+                )
         hf.set_dropout(config, self.dropout)
         return config
 
