@@ -94,7 +94,7 @@ def read(path: Path) -> dict[str, Any]:
         DataError: it is damaged, or no checkpoint of zoo.
     """
     if wrong := damage(path):
-        raise DataError(f"{path} is no whole checkpoint ({wrong}). Name another one.")
+        raise DataError(f"{path} is damaged or no checkpoint of zoo ({wrong}). Name another one.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -75,8 +75,12 @@ def find(run: str | Path | None = None) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The run's checkpoints, newest first."""
-    files = [p for p in (folder / "checkpoints").glob("step=*.ckpt") if step_of(p) >= 0]
-    return sorted(files, key=step_of, reverse=True)
+    return saved_in(folder / "checkpoints")
+
+
+def saved_in(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first."""
+    return sorted((p for p in folder.glob("step=*.ckpt") if step_of(p) >= 0), key=step_of, reverse=True)
 
 
 def step_of(path: Path) -> int:

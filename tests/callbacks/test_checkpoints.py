@@ -1,11 +1,14 @@
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from zoo.callbacks.checkpoints import Checkpoints
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, NoRoomError, OutputError
+from zoo.optim import state_bytes
 from zoo.paths import follow
 
 
@@ -13,7 +16,7 @@ class FakeTrainer(SimpleNamespace):
     """What the callback asks of a trainer; saving writes the step into the file."""
 
     def __init__(self) -> None:
-        super().__init__(global_step=0, sanity_checking=False, is_global_zero=True, world_size=1)
+        super().__init__(global_step=0, sanity_checking=False, is_global_zero=True, world_size=1, loggers=[])
         self.state = SimpleNamespace(fn="fit")
         self.callback_metrics: dict[str, Any] = {}
 
@@ -79,3 +82,95 @@ def test_saves_between_validations_come_every_so_many_steps(tmp_path: Path):
         trainer.global_step += 1
     callback.on_train_end(trainer, MODULE)
     assert kept(tmp_path) == [3, 6, 9, 10]
+
+
+# A full disk ------------------------------------------------------------------------------------------------------
+
+
+class FullTrainer(FakeTrainer):
+    """Its disk is full at these steps."""
+
+    def __init__(self, *full: int) -> None:
+        super().__init__()
+        self.full = full
+
+    def save_checkpoint(self, path: Path) -> None:
+        if self.global_step in self.full:
+            raise OSError(28, "No space left on device")
+        super().save_checkpoint(path)
+
+
+def saving_every_step(folder: Path, trainer: FullTrainer, steps: int) -> None:
+    callback = Checkpoints(every_n_minutes=None, every_n_steps=1)
+    callback.folder = folder
+    callback.on_train_start(trainer, MODULE)
+    for _ in range(steps):
+        callback.on_train_batch_start(trainer)
+        trainer.global_step += 1
+    callback.on_train_end(trainer, MODULE)
+
+
+def test_a_save_that_fails_is_told_and_tried_again_at_the_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    saving_every_step(tmp_path, FullTrainer(3, 4), 6)
+    assert kept(tmp_path) == [5, 6]
+    complaints = capsys.readouterr().err.splitlines()
+    assert len(complaints) == 2
+    assert "step 3 could not be saved" in complaints[0]
+    assert "No space left on device" in complaints[0]
+
+
+def test_the_third_failure_in_a_row_ends_the_run_and_what_was_there_stays(tmp_path: Path):
+    with pytest.raises(OutputError, match="step 5 could not be saved .* What was saved before is whole") as failure:
+        saving_every_step(tmp_path, FullTrainer(3, 4, 5), 6)
+    assert failure.value.exit_code == 74
+    assert kept(tmp_path) == [1, 2]
+
+
+def test_the_last_save_of_a_run_has_no_next(tmp_path: Path):
+    with pytest.raises(OutputError):
+        saving_every_step(tmp_path, FullTrainer(6), 6)
+
+
+@pytest.mark.parametrize(("make", "times"), [(torch.optim.AdamW, 2), (torch.optim.SGD, 0), (torch.optim.Adagrad, 1)])
+def test_what_an_optimizer_remembers_is_measured(make: Any, times: int):
+    assert state_bytes(make) == pytest.approx(times, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fit", "there", "refused"), [(3.5, 0, False), (2.5, 0, True), (1.5, 2, False), (0.5, 3, True)]
+)
+def test_a_run_is_refused_where_three_checkpoints_do_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: float, there: int, refused: bool
+):
+    module: Any = torch.nn.Linear(1000, 100, bias=False)
+    module.optimizer = torch.optim.AdamW
+    size = 3 * 400_000
+    free = SimpleNamespace(free=fit * size)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: free)
+    callback, trainer = Checkpoints(), FakeTrainer()
+    callback.folder = tmp_path
+    for step in range(there):
+        (tmp_path / f"step={step}.ckpt").write_bytes(bytes(size))
+    with pytest.raises(NoRoomError, match="three have to fit") if refused else nullcontext():
+        callback.on_fit_start(trainer, module)
+
+
+# When -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "between"), [(0.5, 300), (6, 300), (30, 1500)])
+def test_saving_takes_five_minutes_apart_or_two_percent_of_the_time(seconds: float, between: float):
+    callback = Checkpoints()
+    callback._save_seconds = seconds
+    assert callback.seconds_between() == between
+
+
+def test_after_a_damaged_checkpoint_the_best_is_one_that_is_there(tmp_path: Path):
+    before = run([3, 2, 1], tmp_path)
+    before.path(3).unlink()
+    again, trainer = Checkpoints(), FakeTrainer()
+    again.load_state_dict(before.state_dict())
+    again.folder, trainer.global_step = tmp_path, 2
+    again.on_train_start(trainer, MODULE)
+    assert again.best is None
+    assert not (tmp_path / "best").exists()

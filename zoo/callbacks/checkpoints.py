@@ -162,14 +162,14 @@ class Checkpoints(Checkpoint):
     def _tidy(self) -> None:
         """Remove what is neither among the newest nor the best; only now that the new one is safe."""
         assert self.folder is not None
-        for path in run.checkpoints(self.folder.parent)[self.keep :]:
+        for path in run.saved_in(self.folder)[self.keep :]:
             if path != follow(self.folder / "best"):
                 path.unlink(missing_ok=True)
 
     def _mend_pointers(self, step: int) -> None:
         """A kill may have come between a checkpoint and its pointers, and a damaged file was passed over."""
         assert self.folder is not None
-        for path in run.checkpoints(self.folder.parent):
+        for path in run.saved_in(self.folder):
             if run.step_of(path) > step:
                 path.replace(path.with_name(f"{path.name}.damaged"))
         point(self.folder / "last", self.path(step))
@@ -189,7 +189,7 @@ class Checkpoints(Checkpoint):
         weights = sum(t.nbytes for t in without_frozen(module, module.state_dict()).values())
         trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
         size = weights + trained * state_bytes(module.optimizer)
-        there = sum(path.stat().st_size for path in run.checkpoints(self.folder.parent))
+        there = sum(path.stat().st_size for path in run.saved_in(self.folder))
         free = shutil.disk_usage(self.folder.parent).free
         if free < size or free + there < 3 * size:
             raise NoRoomError(
