@@ -56,7 +56,7 @@ class Checkpoints(Checkpoint):
         self.validation_due = False
         """Whether the checkpoint was written in the middle of a validation, which then comes first on resume."""
         self._saved_step, self._saved_at, self._save_seconds = -1, time.monotonic(), 0.0
-        self._failures = 0
+        self._tried_step, self._failures = -1, 0
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -84,7 +84,8 @@ class Checkpoints(Checkpoint):
             self._check_room(pl_module)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+        self._saved_step = self._tried_step = trainer.global_step
+        self._saved_at = time.monotonic()
         if self.folder and trainer.is_global_zero and trainer.global_step:
             self._mend_pointers(trainer.global_step)
         if self.validation_due:
@@ -93,7 +94,7 @@ class Checkpoints(Checkpoint):
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         """The step before is complete, with its validation if it had one: the moment to save it."""
         step = trainer.global_step
-        by_steps = self.every_n_steps and step - max(self._saved_step, 0) >= self.every_n_steps
+        by_steps = self.every_n_steps and step - max(self._tried_step, 0) >= self.every_n_steps
         if self.folder and step and step != self._saved_step and (by_steps or self._minutes_are_over(trainer)):
             self.save(trainer)
 
@@ -130,7 +131,7 @@ class Checkpoints(Checkpoint):
             OutputError: the third save in a row that failed, or the last of the run.
         """
         step, begun = trainer.global_step, time.monotonic()
-        self.validation_due = validation_due
+        self.validation_due, self._tried_step = validation_due, step
         try:
             self._write(trainer, step)
             self._failures, self._saved_step = 0, step
@@ -193,7 +194,7 @@ class Checkpoints(Checkpoint):
         free = shutil.disk_usage(self.folder.parent).free
         if free < size or free + there < 3 * size:
             raise NoRoomError(
-                f"{self.folder.parent} has {free / _MB:,.0f} MB free; a checkpoint takes about {size / _MB:,.0f} MB, "
+                f"{self.folder.parent} has {free / _MB:,.1f} MB free; a checkpoint takes about {size / _MB:,.1f} MB, "
                 f"and three have to fit. Make room, or start in a folder on another disk."
             )
 
