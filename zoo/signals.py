@@ -45,7 +45,13 @@ class Signals:
         self.received = signal.Signals(number)
         if not self.deferred:
             raise Stopped(number, f"stopped by {self.received.name}.")
+        self._let_workers_go()
         _say(f"\n{self.received.name}: this step ends, and a checkpoint is written (again: leave at once).\n")
+
+    def _let_workers_go(self) -> None:
+        """A signal to the whole process group ends the data workers; torch would raise that in the middle of a save."""
+        if number := getattr(signal, "SIGCHLD", None):
+            self._before.setdefault(number, signal.signal(number, signal.SIG_DFL))
 
     def _leave(self, number: int) -> None:
         """Without any clearing up: files are put in place whole, and what is left over is swept by the next start."""

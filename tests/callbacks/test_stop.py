@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -86,6 +87,21 @@ def test_a_second_signal_leaves_at_once(
     with pytest.raises(LeftError, match="130"):
         zoo_command("fit", *flags, "--name=stopped", "--checkpoint.every_n_steps=1")
     assert [p.name for p in run.checkpoints(FOLDER)] == ["step=2.ckpt", "step=1.ckpt"]
+
+
+def test_a_signal_that_ends_the_data_workers_too_ends_no_save(
+    here: Path, zoo_command: Command, flags: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    def kill_all() -> None:
+        kill(signal.SIGTERM)()
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid or 0, signal.SIGTERM)
+            worker.join()
+
+    at_call(monkeypatch, Task, "training_step", 2, kill_all)
+    code, _, complaint = zoo_command("fit", *flags, "--name=stopped", "--data.num_workers=2")
+    assert code == 143, complaint
+    assert [p.name for p in run.checkpoints(FOLDER)] == ["step=2.ckpt"]
 
 
 def test_before_the_first_step_a_signal_ends_the_command_where_it_is(
