@@ -152,7 +152,7 @@ def _keys(trainer: Any, step: int) -> list[tuple[int, int]]:
 
 def _piece(trainer: Any, keys: list[tuple[int, int]]) -> Any:
     loader = trainer.train_dataloader
-    return trainer.lightning_module._place(loader.collate_fn([loader.dataset[key] for key in keys]))
+    return trainer.lightning_module.place(loader.collate_fn([loader.dataset[key] for key in keys]))
 
 
 @contextmanager
