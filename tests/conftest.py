@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CACHES = tempfile.mkdtemp(prefix="zoo-tests-")
+if "ZOO_TEST_CACHES" not in os.environ:  # tests that import this module run it a second time
+    os.environ["ZOO_TEST_CACHES"] = tempfile.mkdtemp(prefix="zoo-tests-")
+CACHES = os.environ["ZOO_TEST_CACHES"]
 os.environ |= {
     "HF_HOME": f"{CACHES}/huggingface",
     "ZOO_CACHE": f"{CACHES}/zoo",
