@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 from conftest import TEXT, save_tiny
+from contract_cases import tiny_vit
 from hub_cache import put_dataset, put_model
+from PIL import Image
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = sorted(CONFIGS.glob("*.yaml"))
@@ -31,9 +33,27 @@ def hub() -> None:
     put_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", {"train": rows, "validation": rows[:99], "test": rows[99:]})
 
 
+@pytest.fixture
+def smaller(tmp_path: Path) -> dict[str, list[str]]:
+    """Flags that put something small in the place of what a config names."""
+    for name, colour in {"rust": (180, 90, 20), "healthy": (20, 160, 40)}.items():
+        for i in range(5):
+            (tmp_path / "leaves" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 30), colour).save(tmp_path / "leaves" / name / f"{i}.jpg")
+    pictures = [
+        "--trainer.check_val_every_n_epoch=2",
+        "--data.num_workers=0",
+        f"--data.train={tmp_path / 'leaves'}",
+        "--model.image_size=32",
+    ]
+    vit = [f"--model.pretrained={tiny_vit(tmp_path / 'vit')}", *pictures]
+    resnets = ("resnet_scratch", "fashion_mnist_resnet18", "fashion_mnist_short")
+    return SMALLER | {"vit_finetune": vit} | dict.fromkeys(resnets, pictures)
+
+
 @pytest.mark.parametrize("config", EXPERIMENTS, ids=lambda path: path.stem)
-def test_the_config_trains_and_exports(config: Path, here: Path, zoo_command: Any):
-    code, said, complaint = zoo_command("fit", "--config", config, *SHORT, *SMALLER.get(config.stem, []))
+def test_the_config_trains_and_exports(config: Path, here: Path, zoo_command: Any, smaller: dict[str, list[str]]):
+    code, said, complaint = zoo_command("fit", "--config", config, *SHORT, *smaller.get(config.stem, []))
     assert (code, complaint) == (0, "")
     assert f"run: runs/{config.stem}/1" in said
     run = here / "runs" / config.stem / "1"

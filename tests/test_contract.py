@@ -158,7 +158,7 @@ def test_a_task_overfits_one_batch(case: Case):
     losses = Losses()
     # as many windows as a batch has, so that every step sees the same samples
     data = case.data(batch_size=100_000)
-    trainer(60, callbacks=[losses], limit_val_batches=0).fit(case.task(), datamodule=data)
+    trainer(60, callbacks=[losses], limit_val_batches=0).fit(case.task(**case.calm), datamodule=data)
     first, last = float.fromhex(losses.of[1]), float.fromhex(losses.of[60])
     assert last < 0.4 * first
 

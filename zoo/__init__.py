@@ -8,14 +8,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.callbacks.ema import EMA as EMA
     from zoo.callbacks.trigram import TrigramBaseline as TrigramBaseline
+    from zoo.data.images import ImageData as ImageData
     from zoo.data.text import TextData as TextData
     from zoo.datamodule import DataModule as DataModule
     from zoo.run import load as load
     from zoo.samples import Encoder as Encoder
+    from zoo.samples import ImageSample as ImageSample
     from zoo.samples import TextSample as TextSample
     from zoo.task import Task as Task
     from zoo.tasks.causal_lm import CausalLM as CausalLM
+    from zoo.tasks.image_classification import ImageClassification as ImageClassification
     from zoo.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
@@ -23,11 +27,15 @@ __version__ = "0.1.0"
 _HOMES = {
     "CausalLM": "zoo.tasks.causal_lm",
     "TextData": "zoo.data.text",
+    "ImageClassification": "zoo.tasks.image_classification",
+    "ImageData": "zoo.data.images",
+    "EMA": "zoo.callbacks.ema",
     "TrigramBaseline": "zoo.callbacks.trigram",
     "Task": "zoo.task",
     "DataModule": "zoo.datamodule",
     "Trainer": "zoo.trainer",
     "Encoder": "zoo.samples",
+    "ImageSample": "zoo.samples",
     "TextSample": "zoo.samples",
     "load": "zoo.run",
 }

@@ -30,6 +30,18 @@ def without_frozen(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Ten
     return {name: tensor for name, tensor in state.items() if name not in frozen}
 
 
+def mismatch(module: nn.Module, found: dict[str, Tensor]) -> str:
+    """What in a checkpoint's tensors does not go with the module's trained ones, by name; empty if all does."""
+    there = module.state_dict()
+    expected = without_frozen(module, there)
+    wrong = {
+        "missing": expected.keys() - found.keys(),
+        "unexpected": found.keys() - there.keys(),
+        "of another shape": {n for n in expected.keys() & found.keys() if expected[n].shape != found[n].shape},
+    }
+    return "; ".join(f"{kind}: {', '.join(sorted(n)[:3])} ({len(n)} in all)" for kind, n in wrong.items() if n)
+
+
 def loop_state(fit_loop: Any, step: int, steps_per_epoch: int) -> dict[str, Any]:
     """Lightning's loop state after `step` whole steps, as a function of that integer.
 

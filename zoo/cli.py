@@ -170,6 +170,7 @@ class ZooCLI(LightningCLI):
         if self.request.checkpoint:
             model.restore(self.request.checkpoint)
         path = self.request.checkpoint_path
+        datamodule.bad.path = self._folder() / "bad_samples.jsonl"
         evaluate(model, datamodule=datamodule, ckpt_path=path, weights_only=True, verbose=False, **kwargs)
         if not model.last_figures:
             raise ConfigError(f"there is no {split} data. Set data.{split}.")
@@ -178,12 +179,14 @@ class ZooCLI(LightningCLI):
             protocol = {**model.protocol(split), "data": datamodule.describe(split), "weights": weights}
             run.write_figures(self._folder(), split, {"figures": model.last_figures, "protocol": protocol})
             report.table(split, model.last_figures, protocol)
-            print(f"written: {self._folder() / 'metrics.json'}")
+            evidence = model.write_evidence(self._folder() / split)
+            print(f"written: {', '.join(str(p) for p in [self._folder() / 'metrics.json', *evidence])}")
 
     def predict(self, model: Task, datamodule: DataModule, **kwargs: Any) -> None:
         if self.request.checkpoint:
             model.restore(self.request.checkpoint)
         path = self.request.checkpoint_path
+        datamodule.bad.path = self._folder() / "bad_samples.jsonl"
         self.trainer.predict(
             model, datamodule=datamodule, ckpt_path=path, weights_only=True, return_predictions=False, **kwargs
         )

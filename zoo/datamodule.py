@@ -15,7 +15,8 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from zoo import streams
-from zoo.errors import ConfigError, DataError
+from zoo.broken import BadSamples, Flags
+from zoo.errors import BrokenSampleError, ConfigError, DataError
 from zoo.paths import cache_folder
 from zoo.samples import Batch, Encoder, Item, Split
 
@@ -37,12 +38,16 @@ class DataModule(LightningDataModule):
         eval_batch_size: samples at a time in validation, test and prediction, over all devices; null for batch_size.
             It does not change any figure.
         num_workers: processes that read and encode. It does not change any sample.
+        max_broken: share of a split's samples that may be unreadable; they are named, listed in bad_samples.jsonl, and
+            left out (in training, the next sample stands in). More of them stop the run.
     """
 
     free_on_resume: ClassVar[tuple[str, ...]] = ()
     """Settings, as data.train, that may differ when a run is resumed: what they lead to is compared instead."""
 
-    def __init__(self, batch_size: int = 8, eval_batch_size: int | None = None, num_workers: int = 0):
+    def __init__(
+        self, batch_size: int = 8, eval_batch_size: int | None = None, num_workers: int = 0, max_broken: float = 0.001
+    ):
         super().__init__()
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value is not None and value < 1:
@@ -54,6 +59,8 @@ class DataModule(LightningDataModule):
         self.contents: dict[Split, str] = {}
         """Number of samples and hash of what is in them, by split: a resumed run must meet the same."""
         self._encoders: dict[Split, Encoder] = {}
+        self.bad = BadSamples(max_broken)
+        self._encoded: dict[Split, _Encoded] = {}
 
     if TYPE_CHECKING:
         trainer: Any
@@ -94,9 +101,13 @@ class DataModule(LightningDataModule):
             return
         if split == "train" and not self.task.learned:
             self.task.adapt(samples)
+        self.task.check_samples(samples, split)
         encoder = self._encoders[split] = self.task.encoder(split)
         self.contents[split] = _digest(samples, self.content if encoder.cached else _outside)
-        encoded = self._cached(encoder, samples, split) if encoder.cached else _Encoded(encoder, samples)
+        if encoder.cached:
+            encoded: Sequence[Item] = self._cached(encoder, samples, split)
+        else:
+            encoded = self._encoded[split] = _Encoded(encoder, samples, split == "train")
         self.items[split] = encoder.arrange(encoded)
         if self.trainer.is_global_zero and (line := self.describe(split)):
             print(f"data: {split}: {line}, {len(self.items[split]):,} items")
@@ -108,6 +119,17 @@ class DataModule(LightningDataModule):
         if not path.exists():
             _write_items(path, encoder, samples)
         return datasets.Dataset.from_file(str(path)).with_format("numpy")
+
+    def name_broken(self) -> None:
+        """Name the samples that workers could not read since the last call.
+
+        Raises:
+            DataError: they are more than max_broken.
+        """
+        for split, encoded in self._encoded.items():
+            if fresh := encoded.broken.fresh():
+                samples = [(str(encoded.samples[i]), encoded.reason(i)) for i in fresh]
+                self.bad.add(split, samples, len(encoded))
 
     # Loaders ----------------------------------------------------------------------------------------------------
 
@@ -200,16 +222,38 @@ class _Batches:
 
 
 class _Encoded(Sequence):
-    """Samples, encoded when they are asked for."""
+    """Samples, encoded when they are asked for. One that is broken is flagged.
 
-    def __init__(self, encoder: Encoder, samples: Sequence[Any]):
-        self.encoder, self.samples = encoder, samples
+    Args:
+        replace: the next sample stands in for a broken one; else there is None in its place.
+    """
+
+    def __init__(self, encoder: Encoder, samples: Sequence[Any], replace: bool):
+        self.encoder, self.samples, self.replace = encoder, samples, replace
+        self.broken = Flags(len(samples))
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.encoder.encode([self.samples[index]])[0]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        for i in range(index, index + len(self)):
+            try:
+                return self.encoder.encode([self.samples[i % len(self)]])[0]
+            except BrokenSampleError:
+                self.broken.set(i % len(self))
+                if not self.replace:
+                    return None
+        raise DataError("the data has no sample that can be read.")
+
+    def reason(self, index: int) -> str:
+        """Why a sample is broken: it is read once more."""
+        try:
+            self.encoder.encode([self.samples[index]])
+        except BrokenSampleError as error:
+            return str(error)
+        return "it could not be read at first"
 
 
 class _Items(Dataset):
@@ -221,7 +265,7 @@ class _Items(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> Item:
         step, index = key
         item = self.items[index]
-        if self.seed is None:
+        if self.seed is None or item is None:
             return item
         return self.encoder.augment(item, streams.generator(self.seed, "augment", step, index))
 
@@ -231,7 +275,8 @@ class _Collate:
         self.encoder = encoder
 
     def __call__(self, items: list[Item]) -> Batch:
-        return self.encoder.collate(items) if items else {}
+        readable = [item for item in items if item is not None]
+        return self.encoder.collate(readable) if readable else {}
 
 
 def _digest(samples: Sequence[Any], content: Callable[[Any], bytes]) -> str:

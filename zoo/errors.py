@@ -23,6 +23,10 @@ class DataError(UserError, ValueError):
     exit_code = 65
 
 
+class BrokenSampleError(DataError):
+    """One sample cannot be read, for the reason given. The data module names it and goes on without it."""
+
+
 class MissingInputError(UserError, FileNotFoundError):
     """A file, folder, run, or hub repository that is not there or cannot be reached."""
 

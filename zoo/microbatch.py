@@ -47,10 +47,25 @@ def even_sizes(length: int, at_most: int | None) -> list[int]:
     return [length // pieces + (i < length % pieces) for i in range(pieces)]
 
 
-def cut(batch: Batch, at_most: int | None) -> Iterator[tuple[int, Batch]]:
+def exact_sizes(length: int, size: int | None) -> list[int]:
+    """Pieces of exactly `size`, and what is left: 9 by 4 is [4, 5], as one sample alone has no batch statistics."""
+    if not size or length <= size:
+        return [length] if length else []
+    pieces, left = divmod(length, size)
+    sizes = [size] * pieces
+    if left == 1:
+        sizes[-1] += 1
+    return [*sizes, left] if left > 1 else sizes
+
+
+Divide = Callable[[int, int | None], list[int]]
+"""Sizes of the pieces of a batch, by its length and the size asked for: `even_sizes` or `exact_sizes`."""
+
+
+def cut(batch: Batch, at_most: int | None, divide: Divide = even_sizes) -> Iterator[tuple[int, Batch]]:
     """The pieces of a batch in order, each with the index of its first sample."""
     start = 0
-    for size in even_sizes(batch_length(batch), at_most):
+    for size in divide(batch_length(batch), at_most):
         window = slice(start, start + size)
         yield start, {name: value[window] if _is_per_sample(value) else value for name, value in batch.items()}
         start += size
@@ -88,6 +103,7 @@ def accumulate(
     place: Callable[[Batch], Batch],
     stream: tuple[streams.Part, ...],
     counts: Mapping[str, Tensor] | None = None,
+    divide: Divide = even_sizes,
 ) -> Totals:
     """Forward and backward of every piece; gradients add up in the parameters.
 
@@ -102,12 +118,13 @@ def accumulate(
         stream: names the random stream of this step; the piece's first sample is added, so what the network draws
             depends on nothing else.
         counts: targets of the whole batch by name, over all processes.
+        divide: into pieces of how many samples.
 
     Raises:
         ValueError: several pairs, several pieces, and no counts.
     """
     totals, length = Totals(), batch_length(batch)
-    for start, piece in cut(batch, at_most):
+    for start, piece in cut(batch, at_most, divide):
         streams.seed(*stream, start)
         pairs = named(loss(place(piece)))
         if counts is None and len(pairs) > 1 and (batch_length(piece) < length or _processes() > 1):

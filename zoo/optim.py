@@ -11,17 +11,29 @@ from torch.optim import Optimizer
 Schedule = Literal["cosine", "linear", "constant"]
 
 
-def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: matrices decay as the optimizer says; biases, norms and scalars never do.
+def spare_vectors(name: str, parameter: nn.Parameter) -> dict[str, Any]:
+    """Matrices decay as the optimizer says; biases, norms and scalars never do."""
+    return {} if parameter.ndim >= 2 else {"weight_decay": 0.0}
 
-    Both keep the order of `module.named_parameters()`, so that an optimizer's state can be put back.
+
+def parameter_groups(
+    module: nn.Module, settings: Callable[[str, nn.Parameter], dict[str, Any]] = spare_vectors
+) -> list[dict[str, Any]]:
+    """Trainable parameters in one group for all that have the same settings.
+
+    Groups come in the order of their first parameter, and parameters in that of `module.named_parameters()`, so that
+    an optimizer's state can be put back.
+
+    Args:
+        settings: of a parameter by name: what a group of the optimizer may have, and `lr_scale`, a factor of its
+            learning rate.
     """
-    trainable = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for _, p in trainable if p.ndim >= 2]},
-        {"params": [p for _, p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    groups: dict[str, dict[str, Any]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            own = settings(name, parameter)
+            groups.setdefault(repr(sorted(own.items())), {**own, "params": []})["params"].append(parameter)
+    return list(groups.values())
 
 
 def lr_factor(step: int, total_steps: int, schedule: Schedule, warmup_steps: int) -> float:
@@ -38,9 +50,9 @@ def lr_factor(step: int, total_steps: int, schedule: Schedule, warmup_steps: int
 
 
 def set_lr(groups: Iterable[dict[str, Any]], factor: float) -> None:
-    """Set each group's learning rate to `factor` times the one it was made with."""
+    """Set each group's learning rate to `factor` times the one it was made with, and its own scale."""
     for group in groups:
-        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor * group.get("lr_scale", 1.0)
 
 
 def state_bytes(make: Callable[[Iterable[Any]], Optimizer]) -> float:

@@ -133,10 +133,18 @@ def accumulate(
 ) -> Totals:
     """`microbatch.accumulate` for the task; where memory runs out, of smaller pieces of the same batch."""
     before = _versions(task)
+    start, divide = task.pieces()
 
     def attempt(size: int | None) -> Totals:
         return microbatch.accumulate(
-            batch, at_most=size, loss=task.loss, backward=backward, place=task.place, stream=stream, counts=counts
+            batch,
+            at_most=size,
+            loss=task.loss,
+            backward=backward,
+            place=task.place,
+            stream=stream,
+            counts=counts,
+            divide=divide,
         )
 
     def smaller(size: int, said: str) -> int:
@@ -146,8 +154,8 @@ def accumulate(
             raise cannot_replay(task, name, said)
         return half
 
-    length, size = microbatch.batch_length(batch), _size(task)
-    return until_it_fits(attempt, size=size, length=length, smaller=smaller, forget=forget, gather=microbatch.gather)
+    length = microbatch.batch_length(batch)
+    return until_it_fits(attempt, size=start, length=length, smaller=smaller, forget=forget, gather=microbatch.gather)
 
 
 def in_pieces(
@@ -194,11 +202,8 @@ def ease(task: Any, batch: Batch) -> None:
 
 def largest_piece(task: Any, batch: Batch) -> int:
     """Samples of this batch that go through at a time."""
-    return max(microbatch.even_sizes(microbatch.batch_length(batch), _size(task)), default=0)
-
-
-def _size(task: Any) -> int | None:
-    return task.micro_batch_size if isinstance(task.micro_batch_size, int) else None
+    size, divide = task.pieces()
+    return max(divide(microbatch.batch_length(batch), size), default=0)
 
 
 def _half(task: Any, what: str, size: int, said: str) -> int:

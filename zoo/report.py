@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_EXACT = ("tokens",)
+_EXACT = ("tokens", "images")
 
 
 def table(title: str, figures: dict[str, float], protocol: dict[str, Any]) -> None:
@@ -24,7 +24,7 @@ def next_commands(folder: Path) -> None:
     print(
         f"run: {folder}\nnext:\n"
         f"  uv run zoo test                                  # the best checkpoint on the test data\n"
-        f"  uv run zoo predict --data.predict FILE           # continue the prompts of a file\n"
+        f"  uv run zoo predict --data.predict FILE           # predictions for what is in it\n"
         f"  uv run zoo fit --resume                          # go on after an interruption\n"
         f"  uv run tensorboard --logdir {folder / 'tensorboard'}"
     )

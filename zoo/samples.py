@@ -5,6 +5,7 @@ A data module yields samples and knows no model; a task's encoder turns them int
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,25 @@ class TextSample:
     """A document to learn from, or a prompt to continue."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class ImageSample:
+    """A picture, with its class if it has one.
+
+    Args:
+        image: a path, the bytes of a file, pixels ([H, W] or [H, W, 3] uint8), a Pillow image, or a call without
+            arguments that returns one of these.
+        label: the name of its class.
+        name: what messages and predictions call it; empty for its path.
+    """
+
+    image: Any
+    label: str | None = None
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or (str(self.image) if isinstance(self.image, (str, Path)) else "picture")
 
 
 class Encoder:
@@ -37,7 +57,11 @@ class Encoder:
         raise NotImplementedError(f"{type(self).__name__} is cached, so it needs fingerprint()")
 
     def encode(self, samples: Sequence[Any]) -> list[Item]:
-        """Items of these samples, deterministic. One each, unless the encoder is cached: then any number in all."""
+        """Items of these samples, deterministic. One each, unless the encoder is cached: then any number in all.
+
+        Raises:
+            BrokenSampleError: a sample cannot be read (only where the encoder is not cached).
+        """
         raise NotImplementedError
 
     def arrange(self, items: Sequence[Item]) -> Sequence[Item]:

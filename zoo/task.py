@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from zoo import guards, microbatch, optim, probe, recovery, streams
-from zoo.checkpoint import loop_state, without_frozen
+from zoo.checkpoint import loop_state, mismatch, without_frozen
 from zoo.errors import ConfigError
 from zoo.microbatch import Batch, Loss
 from zoo.optim import Schedule
@@ -135,11 +135,18 @@ class Task(LightningModule):
         return None
 
     def evaluate(self, batch: Batch) -> Loss:
-        """Named (sum, count) pairs; their exact means over the whole split go to `figures`."""
+        """Named (sum, count) pairs; their exact means over the whole split go to `figures`.
+
+        A sum may have any shape (a confusion matrix, say); its mean has the same.
+        """
         return self.loss(batch)
 
-    def figures(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
-        """What an evaluation reports, from the means and counts of `evaluate`'s pairs over the whole split."""
+    def figures(self, means: dict[str, Any], counts: dict[str, float]) -> dict[str, float]:
+        """What an evaluation reports, from the means and counts of `evaluate`'s pairs over the whole split.
+
+        Args:
+            means: floats, or float64 tensors on the CPU where the sums had a shape.
+        """
         return means
 
     def protocol(self, split: Split) -> dict[str, Any]:
@@ -165,6 +172,32 @@ class Task(LightningModule):
         """As example_batch, for `evaluate`; another one where evaluation is different."""
         return self.example_batch(n)
 
+    def check_samples(self, samples: Sequence[Any], split: Split) -> None:
+        """Refuse samples that the network as it is cannot learn from or be measured on (an unknown class, say)."""
+
+    def mix(self, batch: Batch, stream: torch.Generator) -> Batch:
+        """A training batch as the loss sees it, where that takes several samples at once: mixup, say.
+
+        Called on the whole batch of this process, on the CPU, before it is cut. Draws from `stream` and nothing else.
+        """
+        return batch
+
+    def pieces(self) -> tuple[int | None, microbatch.Divide]:
+        """Samples that go through the network at a time, and how a batch is divided into them.
+
+        A network that couples its samples (batch statistics) has an answer of its own, which no card may change.
+        """
+        size = self.micro_batch_size
+        return (size if isinstance(size, int) else None), microbatch.even_sizes
+
+    def parameter_settings(self, name: str, parameter: Any) -> dict[str, Any]:
+        """What the optimizer is told of a parameter: `weight_decay`, and `lr_scale`, a factor of its learning rate."""
+        return optim.spare_vectors(name, parameter)
+
+    def write_evidence(self, folder: Path) -> list[Path]:
+        """Files that show more of the last test than its figures do. Returns what was written."""
+        return []
+
     def save_model(self, folder: Path) -> None:
         """Write what plain transformers, timm or diffusers load."""
         raise NotImplementedError
@@ -172,7 +205,7 @@ class Task(LightningModule):
     # Training ---------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Optimizer:
-        groups = optim.parameter_groups(self)
+        groups = optim.parameter_groups(self, self.parameter_settings)
         if not groups:
             raise ConfigError("nothing to train: every parameter of the network is frozen.")
         optimizer = self.optimizer(groups)
@@ -186,6 +219,7 @@ class Task(LightningModule):
         step, total = self.global_step, self.trainer.total_steps
         optim.set_lr(optimizer.param_groups, self.lr_factor(step, total))
         optimizer.zero_grad()
+        batch = self._mixed(batch, step)
         pieces = recovery.accumulate(
             self,
             batch,
@@ -201,15 +235,14 @@ class Task(LightningModule):
         self.log("train/loss", self.step_loss, prog_bar=True, batch_size=1)
         if len(means) > 1:
             self.log_dict({f"train/{name}": mean for name, mean in means.items()}, batch_size=1)
-        self.log("train/lr", optimizer.param_groups[0]["lr"], batch_size=1)
-        self.log(
-            "train/micro_batch_size",
-            float(recovery.largest_piece(self, batch)),
-            batch_size=1,
-        )
+        self.log("train/lr", max(group["lr"] for group in optimizer.param_groups), batch_size=1)
+        self.log("train/micro_batch_size", float(recovery.largest_piece(self, batch)), batch_size=1)
         self.log("step", float(self.global_step), batch_size=1)  # loggers take it as their step: steps done so far
         self.trainer.targets_done += next(iter(totals.counts.values()))
         recovery.ease(self, batch)
+
+    def _mixed(self, batch: Batch, step: int) -> Batch:
+        return self.mix(batch, streams.generator(self.seed, "mix", step, self.trainer.global_rank)) if batch else batch
 
     def lr_factor(self, step: int, total: int) -> float:
         """What the learning rate is multiplied with at `step`: a function of nothing else."""
@@ -291,14 +324,14 @@ class Task(LightningModule):
         return torch.float32 if self.device.type == "mps" else torch.float64
 
     def _report(self, prefix: str) -> None:
-        everyone = microbatch.gather({n: (s.item(), c.item()) for n, (s, c) in self._means.items()})
+        everyone = microbatch.gather({n: (s.cpu(), c.item()) for n, (s, c) in self._means.items()})
         if self.trainer.sanity_checking:
             return
         names = {name: None for theirs in everyone for name in theirs}
         sums, counts = (
             {name: sum(theirs[name][i] for theirs in everyone if name in theirs) for name in names} for i in (0, 1)
         )
-        means = {name: sums[name] / max(counts[name], 1) for name in names}
+        means = {name: _plain(sums[name] / max(counts[name], 1)) for name in names}
         self.last_figures = self.figures(means, counts)
         self.log_dict({f"{prefix}/{k}": v for k, v in self.last_figures.items()}, batch_size=1)
         self.log("step", float(self.global_step), batch_size=1)
@@ -321,7 +354,7 @@ class Task(LightningModule):
             self.train(was_training)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
-        return self._predict(batch, self.seed, batch_idx)
+        return self._predict(batch, self.seed, batch_idx) if batch else []  # empty: no sample could be read
 
     def _predict(self, batch: Batch, *stream: streams.Part) -> list[dict[str, Any]]:
         eager = torch.compiler.set_stance("force_eager")  # sizes that grow by one would be compiled one by one
@@ -345,22 +378,17 @@ class Task(LightningModule):
         }
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:
-        """Put a checkpoint's weights into the network that `configure_model` has made."""
+        """Put a checkpoint's weights (their averages, where there are any) into the network of `configure_model`."""
         self.on_load_checkpoint(checkpoint)
-        self.load_state_dict(checkpoint["state_dict"], strict=False)
+        self.load_state_dict({**checkpoint["state_dict"], **checkpoint.get("averaged", {})}, strict=False)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Accept a checkpoint of this network only, and put the loops where its one integer says."""
-        expected = without_frozen(self, self.state_dict())
         found = checkpoint["state_dict"]
-        missing, unexpected = expected.keys() - found.keys(), found.keys() - self.state_dict().keys()
-        shapes = [name for name in expected.keys() & found.keys() if expected[name].shape != found[name].shape]
-        if missing or unexpected or shapes:
-            wrong = [f"{kind}: {', '.join(sorted(names)[:3])} ({len(names)} in all)" for kind, names in (
-                ("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)) if names]  # fmt: skip
+        if wrong := mismatch(self, found):
             made_by = checkpoint["zoo"]["task"]
             whose = "" if made_by == self.name else f", made by {made_by}, while the config says {self.name}"
-            raise ConfigError(f"the checkpoint is of another network{whose}: {'; '.join(wrong)}.")
+            raise ConfigError(f"the checkpoint is of another network{whose}: {wrong}.")
         if self._trainer is not None and self.trainer.state.fn == "fit":
             state, allowed = checkpoint["zoo"], self.trainer.allowed_changes
             changed = guards.check(state["facts"], self.trainer.facts(), allowed)
@@ -368,3 +396,9 @@ class Task(LightningModule):
                 self.micro_batch_size = state["micro_batch_size"]
             per_epoch = self.trainer.count_steps_per_epoch() if changed else state["steps_per_epoch"]
             checkpoint["loops"] = {"fit_loop": loop_state(self.trainer.fit_loop, state["step"], per_epoch)}
+        elif self._trainer is not None:
+            checkpoint["state_dict"] = {**found, **checkpoint.get("averaged", {})}
+
+
+def _plain(mean: Tensor) -> Any:
+    return mean.item() if mean.ndim == 0 else mean

@@ -16,6 +16,7 @@ from zoo import probe
 from zoo.callbacks.bad_steps import BadSteps
 from zoo.callbacks.gradients import Gradients
 from zoo.checkpoint import DurableIO
+from zoo.datamodule import DataModule
 from zoo.errors import ConfigError
 from zoo.precision import UnscaledFirst
 
@@ -82,7 +83,7 @@ class Trainer(LightningTrainer):
             accelerator=accelerator,
             precision=None if own_precision else precision,
             plugins=plugins,
-            callbacks=[_Steps(), gradients, BadSteps(gradients), *_as_list(callbacks)],
+            callbacks=[_Steps(), _BrokenSamples(), gradients, BadSteps(gradients), *_as_list(callbacks)],
             use_distributed_sampler=False,  # the data module's order already gives each process its part
             **kwargs,
         )
@@ -138,6 +139,23 @@ class _Steps(Callback):
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step >= trainer.step_limit:
             trainer.should_stop = True
+
+
+class _BrokenSamples(Callback):
+    """Names the samples that workers could not read, as soon as their batch is done."""
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if isinstance(trainer.datamodule, DataModule):
+            trainer.datamodule.name_broken()
+
+    def on_validation_batch_end(self, trainer: Any, *_: Any) -> None:
+        self.on_train_batch_end(trainer)
+
+    def on_test_batch_end(self, trainer: Any, *_: Any) -> None:
+        self.on_train_batch_end(trainer)
+
+    def on_predict_batch_end(self, trainer: Any, *_: Any) -> None:
+        self.on_train_batch_end(trainer)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -52,6 +52,8 @@ class RunDirectory(Callback):
                 callback.folder = self.folder / "checkpoints"
         if trainer.is_global_zero:
             self._open(trainer)
+            trainer.datamodule.bad.path = self.folder / "bad_samples.jsonl"
+            trainer.datamodule.bad.write()
 
     def _open(self, trainer: Any) -> None:
         assert self.folder is not None

@@ -1,0 +1,287 @@
+"""ImageData against what is on disk: every form of source, the splits, and files that are broken."""
+
+import gzip
+import io
+import json
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from contract_cases import ADAMW, trainer
+from lightning.pytorch import Callback
+from PIL import Image
+
+import zoo
+from zoo.data import image_sources
+from zoo.errors import DataError, MissingInputError
+from zoo.pictures.augment import Augmentation
+
+COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
+
+
+def save(path: Path, colour: tuple[int, ...], size: tuple[int, int] = (20, 16)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def class_folders(folder: Path, count: int = 10) -> Path:
+    for name, colour in COLOURS.items():
+        for i in range(count):
+            save(folder / name / f"{i:02}.png", (colour[0], colour[1], colour[2] + i))
+    return folder
+
+
+def data(source: Path | str, **kwargs: Any) -> zoo.ImageData:
+    return zoo.ImageData(**{"train": str(source), "batch_size": 8, "num_workers": 0, **kwargs})
+
+
+def task(**kwargs: Any) -> zoo.ImageClassification:
+    tiny = {"name": "vit_tiny_patch16_224", "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    plain = {"architecture": tiny, "image_size": 16, "augmentation": Augmentation(scale=1), "optimizer": ADAMW}
+    return zoo.ImageClassification(**{**plain, **kwargs})
+
+
+def set_up(module: zoo.ImageData) -> zoo.ImageData:
+    trainer(0).fit(task(), datamodule=module)
+    return module
+
+
+def labels(samples: list[zoo.ImageSample]) -> list[str | None]:
+    return [sample.label for sample in samples]
+
+
+# Sources --------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_per_class_gives_each_picture_its_class(tmp_path: Path):
+    found = image_sources.read(str(class_folders(tmp_path, 2)))
+    assert labels(found["train"]) == ["blue", "blue", "green", "green", "red", "red"]
+
+
+def test_folders_called_train_val_and_test_are_the_splits(tmp_path: Path):
+    for name, count in {"train": 3, "val": 2, "test": 1}.items():
+        class_folders(tmp_path / name, count)
+    found = image_sources.read(str(tmp_path))
+    assert {split: len(samples) for split, samples in found.items()} == {"train": 9, "validation": 6, "test": 3}
+
+
+def test_a_flat_folder_has_pictures_without_a_class(tmp_path: Path):
+    save(tmp_path / "a.png", (1, 2, 3))
+    assert labels(image_sources.read(str(tmp_path))["train"]) == [None]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_table_names_pictures_relative_to_itself(tmp_path: Path, suffix: str):
+    save(tmp_path / "in" / "a.png", (1, 2, 3))
+    row = {"path": "in/a.png", "label": "cat"}
+    text = json.dumps(row) if suffix == ".jsonl" else "path,label\nin/a.png,cat\n"
+    (tmp_path / f"list{suffix}").write_text(text)
+    (sample,) = image_sources.read(str(tmp_path / f"list{suffix}"))["train"]
+    assert (Path(sample.image), sample.label) == (tmp_path / "in" / "a.png", "cat")
+
+
+def test_a_parquet_file_with_pictures_inside_is_read_when_they_are_called_for(tmp_path: Path):
+    import datasets
+
+    pixels = np.full((4, 5, 3), 7, dtype=np.uint8)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    table = datasets.Dataset.from_dict({"image": [Image.fromarray(pixels)], "label": [1]}, features=features)
+    table.to_parquet(str(tmp_path / "x.parquet"))
+    (sample,) = image_sources.read(str(tmp_path / "x.parquet"))["train"]
+    assert sample.label == "dog"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(sample.image()))), pixels)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_mnists_files_are_read_as_their_format_says(tmp_path: Path, packed: bool):
+    pixels = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    files = {
+        "train-images-idx3-ubyte": struct.pack(">BBBBIII", 0, 0, 8, 3, 2, 3, 4) + pixels.tobytes(),
+        "train-labels-idx1-ubyte": struct.pack(">BBBBI", 0, 0, 8, 1, 2) + bytes([9, 0]),
+    }
+    for name, content in files.items():
+        (tmp_path / (name + ".gz" * packed)).write_bytes(gzip.compress(content) if packed else content)
+    samples = image_sources.read(str(tmp_path))["train"]
+    assert labels(samples) == ["9", "0"]
+    assert np.array_equal(samples[1].image, pixels[1])
+
+
+def test_a_damaged_idx_file_is_named(tmp_path: Path):
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        (tmp_path / name).write_bytes(b"\0\0\x08\x03\0\0")
+    with pytest.raises(DataError, match="train-images-idx3-ubyte is damaged"):
+        image_sources.read(str(tmp_path))
+
+
+def cifar(folder: Path, module: Any = None) -> Path:
+    """CIFAR-10's python version with one picture in each batch: red 1, green 2, blue 3 everywhere."""
+    folder.mkdir(exist_ok=True)
+    planes = np.concatenate([np.full(1024, c, dtype=np.uint8) for c in (1, 2, 3)])[None]
+    names = {b"label_names": [b"cat", b"dog"]}
+    (folder / "batches.meta").write_bytes(pickle.dumps(names, protocol=2))
+    for name in ("data_batch_1", "data_batch_2", "test_batch"):
+        (folder / name).write_bytes(pickle.dumps({b"data": planes, b"labels": [1], b"x": module}, protocol=2))
+    return folder
+
+
+def test_cifars_batches_are_read(tmp_path: Path):
+    found = image_sources.read(str(cifar(tmp_path / "cifar")))
+    assert {split: labels(samples) for split, samples in found.items()} == {"train": ["dog", "dog"], "test": ["dog"]}
+    assert found["train"][0].image.shape == (32, 32, 3)
+    assert found["train"][0].image[5, 7].tolist() == [1, 2, 3]
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="cannot be read as a batch of CIFAR"):
+        image_sources.read(str(cifar(tmp_path / "cifar", module=Path("x"))))
+
+
+def test_an_npz_has_train_and_test(tmp_path: Path):
+    x, y = np.zeros((2, 4, 4, 3), dtype=np.uint8), np.array([[0], [9]])
+    np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=y, x_test=x[:1], y_test=y[:1])
+    found = image_sources.read(str(tmp_path / "cifar10.npz"))
+    assert labels(found["train"]) == ["airplane", "truck"]
+    assert labels(found["test"]) == ["airplane"]
+
+
+def test_the_digits_inside_scikit_learn_need_no_download():
+    samples = image_sources.read("python:sklearn.datasets.load_digits")["train"]
+    assert len(samples) == 1797
+    assert {sample.label for sample in samples} == set("0123456789")
+    assert max(sample.image.max() for sample in samples) == 255
+
+
+@pytest.mark.parametrize("source", ["./nowhere", "list.csv", "python:sklearn.datasets.load_nothing"])
+def test_a_source_that_is_not_there_is_named(here: Path, source: str):
+    with pytest.raises(MissingInputError, match=source.removeprefix("python:").split(".")[-1]):
+        image_sources.read(source)
+
+
+# Splits ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_split_has_the_same_share_of_every_class_and_no_picture_twice(tmp_path: Path):
+    module = data(class_folders(tmp_path), validation_fraction=0.2, test_fraction=0.3)
+    t = trainer(0)
+    t.fit(task(), datamodule=module)
+    parts = {split: module.samples(split) for split in ("train", "validation", "test")}
+    counts = {split: [labels(samples).count(name) for name in COLOURS] for split, samples in parts.items()}
+    assert counts == {"train": [5] * 3, "validation": [2] * 3, "test": [3] * 3}
+    assert len({sample.image for samples in parts.values() for sample in samples}) == 30
+
+
+def test_another_seed_splits_otherwise(tmp_path: Path):
+    def held(seed: int) -> list[Path]:
+        module, t = data(class_folders(tmp_path)), trainer(0)
+        t.seed = seed
+        t.fit(task(), datamodule=module)
+        return [sample.image for sample in module.samples("validation")]
+
+    assert held(0) == held(0)
+    assert held(0) != held(1)
+
+
+def test_a_limit_keeps_the_share_of_every_class(tmp_path: Path):
+    module = set_up(data(class_folders(tmp_path), limit=6))
+    assert sorted(labels(module.samples("train"))) == ["blue"] * 2 + ["green"] * 2 + ["red"] * 2
+
+
+def test_pictures_without_a_class_are_refused_in_one_line(tmp_path: Path):
+    save(tmp_path / "a.png", (1, 2, 3))
+    with pytest.raises(DataError, match="1 of 1 pictures have no class"):
+        set_up(data(tmp_path))
+
+
+def test_classes_that_the_model_does_not_know_are_named_with_those_that_it_knows(tmp_path: Path):
+    class_folders(tmp_path / "train", 3)
+    save(tmp_path / "val" / "purple" / "a.png", (90, 0, 90))
+    with pytest.raises(DataError, match="'purple', which the model does not know; its 3 classes are 'blue', 'green'"):
+        set_up(data(tmp_path))
+
+
+# Broken files ---------------------------------------------------------------------------------------------------
+
+
+def truncated(path: Path) -> Path:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    return path
+
+
+def break_five(folder: Path) -> list[str]:
+    """Five kinds of broken files: four that show in their first bytes, and one that is cut off."""
+    class_folders(folder)
+    (folder / "red" / "empty.png").write_bytes(b"")
+    (folder / "red" / "text.jpg").write_text("no picture at all")
+    (folder / "green" / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "blue" / "head.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    truncated(folder / "blue" / "cut.jpg")
+    return ["cut.jpg", "empty.png", "gone.png", "head.png", "text.jpg"]
+
+
+def test_broken_files_are_named_listed_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    names = break_five(tmp_path / "pictures")
+    module = data(tmp_path / "pictures", max_broken=0.5)
+    module.bad.path = tmp_path / "bad_samples.jsonl"
+    trainer(max_epochs=1).fit(task(), datamodule=module)
+    rows = [json.loads(line) for line in module.bad.path.read_text().splitlines()]
+    assert sorted({Path(row["sample"]).name for row in rows}) == names
+    assert all(row["reason"] for row in rows)
+    assert "left out" in capsys.readouterr().out
+
+
+def test_more_broken_files_than_the_limit_stop_the_run(tmp_path: Path, here: Path):
+    break_five(tmp_path / "pictures")
+    with pytest.raises(DataError, match=r"cannot be read .*listed in bad_samples.jsonl.*data.max_broken"):
+        set_up(data(tmp_path / "pictures"))
+    assert (here / "bad_samples.jsonl").is_file()
+
+
+def test_the_next_picture_stands_in_for_a_broken_one_with_any_number_of_workers(tmp_path: Path):
+    class_folders(tmp_path / "train")
+    class_folders(tmp_path / "val", 2)
+    truncated(tmp_path / "train" / "blue" / "cut.jpg")
+
+    class Watch(Callback):
+        def __init__(self) -> None:
+            self.seen: list[torch.Tensor] = []
+
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            self.seen.append(torch.cat([batch["image"].flatten(1), batch["label"][:, None]], 1))
+
+    def seen(workers: int) -> torch.Tensor:
+        watch = Watch()
+        module = data(tmp_path, num_workers=workers, max_broken=0.5)
+        trainer(max_epochs=1, callbacks=[watch]).fit(task(), datamodule=module)
+        return torch.cat(watch.seen)
+
+    alone = seen(0)
+    assert len(alone) == 31
+    assert torch.equal(alone, seen(2))
+
+
+def test_a_broken_picture_is_left_out_of_an_evaluation(tmp_path: Path):
+    class_folders(tmp_path / "train")
+    class_folders(tmp_path / "val", 2)
+    truncated(tmp_path / "val" / "blue" / "cut.jpg")
+    classifier = task()
+    trainer(1).fit(classifier, datamodule=data(tmp_path, max_broken=0.5))
+    assert classifier.last_figures["images"] == 6
+
+
+def test_headers_are_read_once(tmp_path: Path):
+    samples = image_sources.read(str(class_folders(tmp_path, 2)))["train"]
+    looked: list[Path] = []
+
+    def header(path: Path) -> None:
+        looked.append(path)
+
+    for _ in range(2):
+        assert image_sources.check_headers(samples, tmp_path / "headers.json", header) == {}
+    assert len(looked) == 6

@@ -1,0 +1,233 @@
+"""ImageClassification against plain timm and transformers, and where a network is hard for law 1."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from contract_cases import ADAMW, SGD, tiny_vit, trainer, weights
+from PIL import Image
+
+import zoo
+from zoo.errors import ConfigError
+from zoo.models import classifiers
+from zoo.pictures.augment import Augmentation
+
+PLAIN = Augmentation(scale=1, flip=0)
+RESNET = {"name": "resnet18", "layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
+
+
+def digits(**kwargs: Any) -> zoo.ImageData:
+    sizes = {"limit": 40, "validation_fraction": 0.02, "batch_size": 8, "eval_batch_size": 16, "num_workers": 0}
+    return zoo.ImageData(**{"train": "python:sklearn.datasets.load_digits", **sizes, **kwargs})
+
+
+def resnet(**kwargs: Any) -> zoo.ImageClassification:
+    settings = {"architecture": RESNET, "image_size": 32, "augmentation": PLAIN, "optimizer": SGD}
+    return zoo.ImageClassification(**{**settings, **kwargs})
+
+
+def fit(task: zoo.ImageClassification, steps: int = 3, **data: Any) -> zoo.ImageClassification:
+    trainer(steps).fit(task, datamodule=digits(**data))
+    return task.eval()
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_vit(tmp_path_factory.mktemp("vit") / "tiny-vit")
+
+
+@pytest.fixture(scope="module")
+def hf_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ViT of transformers for two classes, with its image processor."""
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    folder = tmp_path_factory.mktemp("hf") / "vit"
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    ViTForImageClassification(ViTConfig(image_size=16, patch_size=8, **sizes)).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 16, "width": 16}, image_mean=[0.4] * 3).save_pretrained(folder)
+    return folder
+
+
+def pictures(side: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8, generator=generator)
+
+
+# Exports --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_the_exported_model_has_the_same_logits_in_plain_timm(tmp_path: Path, norm: classifiers.Norm):
+    task = fit(resnet(architecture=RESNET | {"channels": [64] * 4}, image_size=64, norm=norm, channels_last=True))
+    task.save_model(tmp_path / "model")
+    again = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True).eval()
+    config = timm.data.resolve_model_data_config(again)
+    images = pictures(64)
+    mean, std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    ours = task.logits({"image": images})
+    assert torch.allclose(again((images / 255 - mean) / std), ours, atol=1e-5)
+    assert config["input_size"] == (3, 64, 64)
+
+
+def test_the_exported_weights_load_by_checkpoint_path_in_plain_timm(tmp_path: Path):
+    task = zoo.ImageClassification(architecture="resnet18", image_size=32, augmentation=PLAIN, optimizer=SGD)
+    fit(task, steps=1).save_model(tmp_path / "model")
+    path = tmp_path / "model" / "model.safetensors"
+    again = timm.create_model("resnet18", num_classes=10, checkpoint_path=str(path)).eval()
+    images = pictures(32)
+    normalised = (images - task._mean) / task._std
+    assert torch.allclose(again(normalised), task.logits({"image": images}), atol=1e-5)
+
+
+def test_the_exported_model_answers_the_same_in_a_pipeline_of_transformers(hf_vit: Path, tmp_path: Path):
+    from transformers import pipeline
+
+    task = fit(zoo.ImageClassification(pretrained=str(hf_vit), augmentation=PLAIN, optimizer=SGD))
+    task.save_model(tmp_path / "model")
+    image = Image.fromarray(pictures(16)[0].permute(1, 2, 0).numpy())
+    theirs = pipeline("image-classification", str(tmp_path / "model"))(image)
+    (ours,) = task.predict([image])
+    assert [one["label"] for one in theirs] == [one["label"] for one in ours["top"]]
+    assert [one["score"] for one in theirs] == pytest.approx([one["probability"] for one in ours["top"]], abs=1e-5)
+
+
+def test_a_run_of_a_model_folder_starts_from_its_weights_and_keeps_its_head(vit: Path):
+    task = zoo.ImageClassification(pretrained=str(vit), augmentation=PLAIN, optimizer=SGD)
+    trainer(0).validate(task, datamodule=digits(), verbose=False)
+    reference = timm.create_model(f"local-dir:{vit}", pretrained=True)
+    assert all(torch.equal(tensor, reference.state_dict()[name]) for name, tensor in task.network.state_dict().items())
+
+
+def test_position_embeddings_are_interpolated_to_the_size_asked_for(vit: Path):
+    task = zoo.ImageClassification(pretrained=str(vit), image_size=16, augmentation=PLAIN, optimizer=SGD)
+    trainer(0).validate(task, datamodule=digits(), verbose=False)
+    reference = timm.create_model(f"local-dir:{vit}", pretrained=True, img_size=16)
+    assert torch.equal(task.network.pos_embed, reference.pos_embed)
+    assert task.predict([np.zeros((8, 8), dtype=np.uint8)])[0]["probability"] > 0
+
+
+def test_preprocessing_comes_from_the_model(hf_vit: Path):
+    wanted = classifiers.find(str(hf_vit)).preprocessing(None)
+    assert (wanted.size, wanted.mean, wanted.squash) == (16, (0.4, 0.4, 0.4), True)
+    wanted = classifiers.find("vit_base_patch16_224.augreg_in21k").preprocessing(None)
+    assert (wanted.size, wanted.mean, wanted.std, wanted.crop) == (224, (0.5,) * 3, (0.5,) * 3, 0.9)
+
+
+def test_a_misspelt_network_is_answered_with_the_nearest_one():
+    with pytest.raises(ConfigError, match="did you mean resnet18"):
+        classifiers.find("resnet_18")
+
+
+# What is frozen stays, bit for bit ------------------------------------------------------------------------------
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_batch_statistics_bit_for_bit():
+    start, end = fit(resnet(freeze="backbone"), 0), fit(resnet(freeze="backbone"), 5)
+    changed = {n for n, t in end.network.state_dict().items() if not torch.equal(t, start.network.state_dict()[n])}
+    assert changed == {"fc.weight", "fc.bias"}
+
+
+def test_frozen_statistics_stay_while_the_weights_train():
+    start, end = fit(resnet(norm="frozen"), 0), fit(resnet(norm="frozen"), 5)
+    changed = {n for n, t in end.network.state_dict().items() if not torch.equal(t, start.network.state_dict()[n])}
+    assert not any("running" in name or "tracked" in name for name in changed)
+    assert "conv1.weight" in changed
+
+
+# Batch statistics and law 1 -------------------------------------------------------------------------------------
+
+
+def test_a_network_with_batch_statistics_is_never_cut_by_micro_batch_size(capsys: pytest.CaptureFixture[str]):
+    whole, asked = fit(resnet()), fit(resnet(micro_batch_size=2))
+    assert torch.equal(weights(whole), weights(asked))
+    assert "micro_batch_size 2 is not used" in capsys.readouterr().out
+
+
+def test_statistics_are_taken_over_exactly_norm_batch_size_samples(monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+    plain = zoo.ImageClassification.logits
+
+    def logits(self: Any, batch: Any) -> torch.Tensor:
+        seen.append(len(batch["image"]))
+        return plain(self, batch)
+
+    monkeypatch.setattr(zoo.ImageClassification, "logits", logits)
+    trainer(2, limit_val_batches=0).fit(resnet(norm_batch_size=4), datamodule=digits(batch_size=10))
+    assert seen == [4, 4, 2] * 2
+
+
+@pytest.mark.parametrize("norm", ["frozen", "group"])
+def test_without_batch_statistics_micro_batches_train_as_the_whole_batch_does(norm: classifiers.Norm):
+    settings: dict[str, Any] = {"norm": norm, "optimizer": ADAMW if norm == "frozen" else SGD}
+    architecture = {"architecture": {"name": "resnet18", "layers": [1, 1, 1, 1]}} if norm == "group" else {}
+    whole = fit(resnet(**settings, **architecture), 1)
+    pieces = fit(resnet(**settings, **architecture, micro_batch_size=3), 1)
+    assert torch.allclose(weights(whole), weights(pieces), atol=2e-3 if norm == "frozen" else 1e-5)
+
+
+def test_a_last_batch_of_one_picture_is_refused_before_the_first_step():
+    with pytest.raises(ConfigError, match="the last batch of 40 pictures has a single one"):
+        fit(resnet(), batch_size=13)
+
+
+# The optimizer's view -------------------------------------------------------------------------------------------
+
+
+def test_layer_decay_gives_every_layer_the_rate_that_timm_gives_it(vit: Path):
+    """Reference: timm.optim.param_groups_layer_decay."""
+    from timm.optim import param_groups_layer_decay
+
+    task = zoo.ImageClassification(pretrained=str(vit), layer_decay=0.5, augmentation=PLAIN, optimizer=SGD)
+    trainer(0).validate(task, datamodule=digits(), verbose=False)
+    net = task.network
+    theirs = param_groups_layer_decay(net, 0.05, no_weight_decay_list=net.no_weight_decay(), layer_decay=0.5)
+    expected = {id(p): (g["lr_scale"], g["weight_decay"] > 0) for g in theirs for p in g["params"]}
+    groups = task.configure_optimizers().param_groups
+    assert {id(p): (g["lr_scale"], g["weight_decay"] != 0) for g in groups for p in g["params"]} == {
+        i: (scale, decays and any(g["weight_decay"] for g in groups)) for i, (scale, decays) in expected.items()
+    }
+
+
+def test_position_embeddings_do_not_decay(vit: Path):
+    task = zoo.ImageClassification(pretrained=str(vit), augmentation=PLAIN, optimizer=ADAMW)
+    trainer(0).validate(task, datamodule=digits(), verbose=False)
+    assert task.parameter_settings("network.pos_embed", task.network.pos_embed) == {"weight_decay": 0.0}
+
+
+# Evaluation -----------------------------------------------------------------------------------------------------
+
+
+def test_the_mixed_loss_is_that_of_mixed_one_hot_targets(vit: Path):
+    """Reference: torch's cross entropy with soft targets."""
+    mixing = Augmentation(mixup=0.3, label_smoothing=0.1, scale=1)
+    task = zoo.ImageClassification(pretrained=str(vit), augmentation=mixing, optimizer=SGD)
+    trainer(0).validate(task, datamodule=digits(), verbose=False)
+    batch = task.train().mix(task.example_batch(6), torch.Generator().manual_seed(0))
+    total, count = task.loss(batch)
+    one_hot = torch.eye(10)
+    share = batch["share"][:, None]
+    soft = share * one_hot[batch["label"]] + (1 - share) * one_hot[batch["other"]]
+    expected = torch.nn.functional.cross_entropy(task.logits(batch), soft, label_smoothing=0.1)
+    assert torch.allclose(total / count, expected, rtol=1e-5)
+
+
+def test_a_test_leaves_its_evidence(vit: Path, here: Path, zoo_command: Any):
+    flags = ["--model=zoo.ImageClassification", f"--model.pretrained={vit}", "--model.optimizer=torch.optim.SGD"]
+    flags += ["--model.optimizer.lr=0.1", "--data=zoo.ImageData", "--data.train=python:sklearn.datasets.load_digits"]
+    flags += ["--data.limit=40", "--data.num_workers=0", "--trainer.accelerator=cpu", "--data.show=batch.png"]
+    assert zoo_command("fit", *flags, "--trainer.max_steps=2")[0] == 0
+    assert zoo_command("test")[0] == 0
+    folder = here / "runs/run/1/test"
+    assert {path.name for path in folder.iterdir()} == {"classes.csv", "confusion.csv", "confusion.png", "mistakes.png"}
+    rows = (folder / "confusion.csv").read_text().splitlines()
+    counts = np.array([[int(x) for x in row.split(",")[1:]] for row in rows[1:]])
+    figures = json.loads((here / "runs/run/1/metrics.json").read_text())["test"]["figures"]
+    assert counts.sum() == figures["images"] == 179
+    assert counts.trace() / counts.sum() == pytest.approx(figures["accuracy"])
+    for picture in (folder / "confusion.png", folder / "mistakes.png", here / "batch.png"):
+        assert np.asarray(Image.open(picture).convert("L")).std() > 10  # something is drawn

@@ -1,0 +1,89 @@
+"""Samples that cannot be read: named, listed, counted, and a limit to them. One record for all worker processes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.errors import DataError
+
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A sample that cannot be read, and why."""
+
+    split: str
+    sample: str
+    reason: str
+
+
+class BadSamples:
+    """The list of what could not be read, in memory and, once there is a place for it, on disk.
+
+    Args:
+        limit: share of a split's samples above which the run stops.
+    """
+
+    def __init__(self, limit: float):
+        self.limit = limit
+        self.path: Path | None = None
+        self.found: list[Bad] = []
+        self._written = 0
+
+    def add(self, split: str, samples: list[tuple[str, str]], of: int) -> None:
+        """Name these (sample, reason), all of one split of so many samples.
+
+        Raises:
+            DataError: with those that were known, they are more than the limit.
+        """
+        fresh = [Bad(split, *sample) for sample in samples]
+        self.found += fresh
+        for bad in fresh[:_NAMED]:
+            print(f"data: {split}: left out {bad.sample}: {bad.reason}", flush=True)
+        if len(fresh) > _NAMED:
+            print(f"data: {split}: and {len(fresh) - _NAMED} more", flush=True)
+        count = sum(bad.split == split for bad in self.found)
+        if count > self.limit * of:
+            self.path = self.path or Path("bad_samples.jsonl")
+            self.write()
+            raise DataError(
+                f"data.{split}: {count:,} of {of:,} samples cannot be read ({count / of:.1%}; up to {self.limit:.1%} "
+                f"are left out). They are listed in {self.path}. Mend or remove them, or allow more: data.max_broken."
+            )
+        self.write()
+
+    def write(self) -> None:
+        """Add what is new to the list on disk, if there is a place for it."""
+        if self.path is None or self._written == len(self.found):
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            for bad in self.found[self._written :]:
+                file.write(json.dumps(vars(bad), ensure_ascii=False) + "\n")
+        self._written = len(self.found)
+
+
+class Flags:
+    """Which samples of a split a worker could not read: seen by all processes, as it lies in shared memory."""
+
+    def __init__(self, count: int):
+        self.flags = torch.zeros(count, dtype=torch.bool).share_memory_()
+        self._known: set[int] = set()
+
+    def set(self, index: int) -> None:
+        self.flags[index] = True
+
+    def fresh(self) -> list[int]:
+        """Samples flagged since the last call, in their order."""
+        if int(self.flags.sum()) == len(self._known):
+            return []
+        new = [i for i in self.flags.nonzero().flatten().tolist() if i not in self._known]
+        self._known.update(new)
+        return new
+
+    def __getitem__(self, index: int) -> Any:
+        return bool(self.flags[index])

@@ -1,0 +1,80 @@
+"""Averaged weights: smoother than the last ones, and most often better."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from zoo.checkpoint import without_frozen
+from zoo.errors import ConfigError
+
+
+class EMA(Callback):
+    """Keep an exponential moving average of what is trained; validate, test and export it.
+
+    Training itself goes on with the raw weights, and so does a resumed run. Averaged are the trained parameters and
+    the batch statistics, on the device where they are; frozen parts are not copied.
+
+    Args:
+        decay: share of the average that a step keeps. Early steps keep less, (1 + step) / (10 + step), so that the
+            average does not remember the initial weights.
+    """
+
+    def __init__(self, decay: float = 0.9998):
+        if not 0 < decay < 1:
+            raise ConfigError(f"EMA.decay is {decay}; between 0 and 1.")
+        self.decay = decay
+        self.averaged: dict[str, Tensor] = {}
+        self._swapped = False
+
+    # Training ---------------------------------------------------------------------------------------------------
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        live = _trained(pl_module)
+        known = self.averaged
+        self.averaged = {n: known[n].to(t.device) if n in known else t.detach().clone() for n, t in live.items()}
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        step = trainer.global_step
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        live = _trained(pl_module)
+        torch._foreach_lerp_([self.averaged[name] for name in live], list(live.values()), weight)
+
+    # Evaluation with the averages -------------------------------------------------------------------------------
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.state.fn == "fit":
+            self._swap(pl_module)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        if self._swapped:
+            self._swap(pl_module)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        if self._swapped:
+            self._swap(pl_module)
+
+    @torch.no_grad()
+    def _swap(self, module: Any) -> None:
+        for name, live in _trained(module).items():
+            averaged = self.averaged[name]
+            raw = live.clone()
+            live.copy_(averaged)
+            averaged.copy_(raw)
+        self._swapped = not self._swapped
+
+    # Checkpoints ------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["averaged"] = dict(self.averaged)
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        self.averaged = dict(checkpoint.get("averaged", {}))
+
+
+def _trained(module: Any) -> dict[str, Tensor]:
+    """The tensors that a checkpoint keeps and that can be averaged, by name."""
+    state = without_frozen(module, module.state_dict())
+    return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}

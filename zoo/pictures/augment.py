@@ -1,0 +1,197 @@
+"""What pictures go through on their way into a network: fitted for evaluation, varied for training, mixed in batches.
+
+B pictures of a batch · S side in pixels
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+
+from zoo.errors import ConfigError
+
+Policy = Literal["none", "rand", "trivial"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a network wants its pictures.
+
+    Args:
+        size: S of the square that it sees.
+        mean: of the three channels, for values 0 .. 1.
+        std: likewise.
+        interpolation: bilinear, bicubic …
+        crop: share of the shorter side that evaluation sees, at the centre.
+        squash: resize both sides to S at once, whatever the shape, as transformers' processors do.
+    """
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bicubic"
+    crop: float = 1.0
+    squash: bool = False
+
+    @property
+    def mode(self) -> InterpolationMode:
+        return InterpolationMode(self.interpolation)
+
+    @property
+    def short_side(self) -> int:
+        """Pixels to which the shorter side is resized for evaluation."""
+        return int(self.size / self.crop)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training pictures are varied. Every draw is a function of seed, step and sample.
+
+    Args:
+        scale: smallest share of the area that a random crop keeps; 1 for none (the picture as evaluation sees it).
+        ratio: most that a random crop is wider than tall or the other way.
+        padding: instead of a random crop by area: pixels of black around, and a crop of the size somewhere in it, as
+            is the custom for CIFAR.
+        flip: probability of a left-right flip; 0 where left and right mean something, as in digits.
+        policy: further changes of shape and colour: none, RandAugment (2 of magnitude 9), or TrivialAugment.
+        erase: probability that a random rectangle is blanked.
+        mixup: alpha of mixup: pairs of pictures are blended, with a share drawn from Beta(alpha, alpha); 0 for none.
+        cutmix: alpha of cutmix: a rectangle of one comes from another. With both, each step draws one of the two.
+        label_smoothing: share of a target that is spread over all classes.
+    """
+
+    scale: float = 0.08
+    ratio: float = 4 / 3
+    padding: int = 0
+    flip: float = 0.5
+    policy: Policy = "none"
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "erase", "label_smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"model.augmentation.{name} is {getattr(self, name)}; between 0 and 1.")
+        if not 0 < self.scale <= 1 or self.ratio < 1 or self.padding < 0 or min(self.mixup, self.cutmix) < 0:
+            raise ConfigError(
+                f"model.augmentation: scale {self.scale} (above 0, up to 1), ratio {self.ratio} (from 1), padding "
+                f"{self.padding}, mixup {self.mixup}, cutmix {self.cutmix} (from 0)."
+            )
+
+    @property
+    def mixes(self) -> bool:
+        return self.mixup > 0 or self.cutmix > 0
+
+
+def fit(image: Image.Image, wanted: Preprocessing) -> Tensor:
+    """[3, S, S] uint8: resized and cut at the centre, as evaluation sees it."""
+    side = wanted.size
+    if wanted.squash:
+        return _tensor(v2.functional.resize(image, [side, side], wanted.mode))
+    resized = v2.functional.resize(image, [max(side, wanted.short_side)], wanted.mode)
+    return _tensor(v2.functional.center_crop(resized, [side, side]))
+
+
+class Variation:
+    """The augmentations of single pictures, as one function of (picture, stream)."""
+
+    def __init__(self, augmentation: Augmentation, wanted: Preprocessing):
+        self.augmentation, self.wanted = augmentation, wanted
+
+    @cached_property
+    def _steps(self) -> Any:
+        a, side, mode = self.augmentation, self.wanted.size, self.wanted.mode
+        steps: list[Any] = []
+        if a.padding:
+            steps = [_Fit(self.wanted), v2.RandomCrop(side, padding=a.padding)]
+        elif a.scale < 1:
+            steps = [v2.RandomResizedCrop(side, (a.scale, 1), (1 / a.ratio, a.ratio), mode)]
+        else:
+            steps = [_Fit(self.wanted)]
+        if a.flip:
+            steps.append(v2.RandomHorizontalFlip(a.flip))
+        if a.policy != "none":
+            policy = v2.RandAugment if a.policy == "rand" else v2.TrivialAugmentWide
+            steps.append(policy(interpolation=InterpolationMode.BILINEAR, fill=_grey(self.wanted)))
+        steps.append(v2.PILToTensor())
+        if a.erase:
+            steps.append(v2.RandomErasing(a.erase, value=[float(v) for v in _grey(self.wanted)]))
+        return v2.Compose(steps)
+
+    def __call__(self, image: Image.Image, stream: torch.Generator) -> Tensor:
+        """[3, S, S] uint8. The transforms draw from torch's global stream: it starts anew for every picture."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=stream)))
+            return self._steps(image)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"augmentation": self.augmentation, "wanted": self.wanted}
+
+
+class _Fit:
+    def __init__(self, wanted: Preprocessing):
+        self.wanted = wanted
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return v2.functional.to_pil_image(fit(image, self.wanted))
+
+
+def mix(images: Tensor, augmentation: Augmentation, stream: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Mixup or cutmix of a whole batch with a permutation of itself.
+
+    Args:
+        images: [B, 3, S, S] uint8.
+
+    Returns:
+        the mixed pictures, uint8; [B] int64, which picture each was mixed with; [B] f32, the share of its own label.
+
+    Source: Zhang et al. 2018 (mixup), Yun et al. 2019 (cutmix); one share a batch, as both have it.
+    """
+    a = augmentation
+    partner = torch.randperm(len(images), generator=stream)
+    cut = a.cutmix > 0 and (a.mixup == 0 or float(torch.rand((), generator=stream)) < 0.5)
+    share = _beta(a.cutmix if cut else a.mixup, stream)
+    if cut:
+        mixed, share = _cutmix(images, partner, share, stream)
+    else:
+        mixed = torch.empty_like(images)
+        for i, j in enumerate(partner.tolist()):  # one at a time: a batch in 32 bits would take four times its memory
+            mixed[i] = images[i].float().mul_(share).add_(images[j], alpha=1 - share).round_()
+    return mixed, partner, torch.full((len(images),), share)
+
+
+def _cutmix(images: Tensor, partner: Tensor, share: float, stream: torch.Generator) -> tuple[Tensor, float]:
+    height, width = images.shape[-2:]
+    side = (1 - share) ** 0.5
+    at = torch.rand(2, generator=stream).tolist()
+    top, bottom = _span(height, side, at[0])
+    left, right = _span(width, side, at[1])
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
+    return mixed, 1 - (bottom - top) * (right - left) / (height * width)
+
+
+def _span(length: int, share: float, centre: float) -> tuple[int, int]:
+    half, middle = int(length * share) / 2, centre * length
+    return max(0, round(middle - half)), min(length, round(middle + half))
+
+
+def _beta(alpha: float, stream: torch.Generator) -> float:
+    """A draw from Beta(alpha, alpha), as x / (x + y) of two Gamma(alpha) draws."""
+    gamma = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64), generator=stream)
+    return float(gamma[0] / gamma.sum()) if float(gamma.sum()) > 0 else 0.5
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    return v2.functional.pil_to_tensor(image)
+
+
+def _grey(wanted: Preprocessing) -> list[int]:
+    """The mean colour, which is 0 for the network."""
+    return [round(255 * value) for value in wanted.mean]

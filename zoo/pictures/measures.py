@@ -1,0 +1,66 @@
+"""Figures of a classifier from sums that add up exactly over batches and processes.
+
+B samples · C classes · K bins of confidence
+"""
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+_BINS = 15
+
+
+def sums(logits: Tensor, labels: Tensor, top: int) -> dict[str, Tensor]:
+    """What a batch adds: hits among the `top` most likely, confusion [C, C], calibration [K, 3].
+
+    Args:
+        logits: [B, C].
+        labels: [B] int64.
+    """
+    probability, predicted = logits.softmax(-1).max(-1)
+    hits = logits.topk(min(top, logits.shape[-1])).indices == labels[:, None]
+    return {
+        "top": hits.any(-1).float().sum(),
+        "confusion": multiclass_confusion_matrix(predicted, labels, logits.shape[-1]).float(),
+        "calibration": _calibration(probability, (predicted == labels).float()),
+    }
+
+
+def _calibration(probability: Tensor, correct: Tensor) -> Tensor:
+    """[K, 3]: how many predictions fall in each bin of confidence, their confidence, and how many are right."""
+    bins = (probability * _BINS).ceil().long().clamp(1, _BINS) - 1
+    sums = torch.zeros(_BINS, 3, device=probability.device)
+    return sums.index_add_(0, bins, torch.stack([torch.ones_like(correct), probability, correct], 1))
+
+
+def accuracy(confusion: Tensor) -> float:
+    """Share of right answers.
+
+    Args:
+        confusion: [C, C], true classes in rows, predicted ones in columns.
+    """
+    return float(confusion.diagonal().sum() / confusion.sum())
+
+
+def class_figures(confusion: Tensor) -> Tensor:
+    """[C, 4]: how many there are of each class, its accuracy (recall), its precision, and its F1; 0 where undefined."""
+    right, there, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    f1 = 2 * right / (there + said).clamp(min=1)
+    return torch.stack([there, right / there.clamp(min=1), right / said.clamp(min=1), f1], 1)
+
+
+def macro_f1(confusion: Tensor) -> float:
+    """Mean F1 of the classes that occur or were answered, as torchmetrics has it."""
+    occurs = (confusion.sum(0) + confusion.sum(1)) > 0
+    return float(class_figures(confusion)[occurs, 3].mean())
+
+
+def calibration_error(calibration: Tensor) -> float:
+    """Expected calibration error: how far confidence and accuracy are apart, in the mean over predictions.
+
+    Args:
+        calibration: [K, 3] of `sums`, over any number of samples, divided by their number.
+
+    Source: Guo et al. 2017, with 15 bins.
+    """
+    return float((calibration[:, 1] - calibration[:, 2]).abs().sum() / calibration[:, 0].sum())

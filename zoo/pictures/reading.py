@@ -1,0 +1,106 @@
+"""Reading pictures: any format, the right way up, in RGB, and no larger than it has to be decoded."""
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from zoo.errors import BrokenSampleError
+
+SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".heif", ".avif"]
+)
+_HEIC = (".heic", ".heif")
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises for files that are no pictures, cut off, or malformed."""
+_WHITE = (255, 255, 255)
+
+
+def read(image: Any, at_least: int | None = None) -> Image.Image:
+    """A picture in RGB, turned as its EXIF data says, transparent parts on white, 16-bit values scaled to 8.
+
+    Args:
+        image: as in ImageSample.
+        at_least: a JPEG may be decoded at a half, a quarter or an eighth of its size (which saves most of the work),
+            as long as its shorter side keeps so many pixels; None for full size.
+
+    Raises:
+        BrokenSampleError: it cannot be read; says why.
+    """
+    if callable(image):
+        image = image()
+    try:
+        opened = _open(image)
+        if at_least:
+            _draft(opened, at_least)
+        return _rgb(ImageOps.exif_transpose(opened))
+    except _UNREADABLE as error:
+        raise BrokenSampleError(_reason(error)) from error
+
+
+def header(path: Path) -> str | None:
+    """What is wrong with a file as far as its first bytes show; None for nothing. Pixels are not decoded."""
+    try:
+        with _open(path) as image:
+            return None if min(image.size) > 0 else "it has no pixels"
+    except _UNREADABLE as error:
+        return _reason(error)
+
+
+def _open(image: Any) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, np.ndarray):
+        return Image.fromarray(image)
+    if isinstance(image, bytes):
+        return Image.open(io.BytesIO(image))
+    path = Path(image).expanduser()
+    if path.suffix.lower() in _HEIC:
+        _learn_heic()
+    return Image.open(path)
+
+
+def _learn_heic() -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise BrokenSampleError("HEIC pictures need pillow-heif: uv sync --extra heic") from error
+    pillow_heif.register_heif_opener()
+
+
+def _draft(image: Image.Image, at_least: int) -> None:
+    width, height = image.size
+    scale = at_least / min(width, height)
+    if scale < 1:
+        image.draft(None, (round(width * scale + 0.5), round(height * scale + 0.5)))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        above = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", above.size, (*_WHITE, 255)), above).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """[H, W] uint8 of 16-bit values (0 .. 65535) or of floats (0 .. 1, else 0 .. 255)."""
+    if values.dtype.kind == "f":
+        values = values * 255 if values.max(initial=0) <= 1 else values
+    elif values.max(initial=0) > 255 or values.dtype.itemsize == 2:
+        values = values / 257
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BrokenSampleError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no picture, or of no known format"
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,400 @@
+"""ImageClassification: which class a picture shows. ViT, ResNet and every other classifier of timm and transformers.
+
+B samples · S side of a picture · C classes
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo import microbatch, optim, streams
+from zoo.errors import ConfigError, DataError
+from zoo.microbatch import Loss
+from zoo.models import classifiers
+from zoo.pictures import measures, reading
+from zoo.pictures.augment import Augmentation, Preprocessing, Variation, fit, mix
+from zoo.samples import Batch, Encoder, ImageSample, Item, Split
+from zoo.task import Task
+
+_PLAIN = Augmentation()
+_TOP, _MISTAKES = 5, 20
+
+
+class ImageClassification(Task):
+    """Train, test and ask a classifier of pictures.
+
+    Args:
+        pretrained: name of timm (resnet18, vit_base_patch16_224.augreg_in21k), hub id, or folder of timm or
+            transformers, whose weights training starts from.
+        architecture: instead of pretrained: train from scratch. A name or folder as above, or `{name: …}` with settings
+            of that network of timm, or `{model_type: …}` with settings of that type of transformers.
+        weights: a file with the weights of `pretrained`, instead of a download (timm).
+        image_size: side of the square that the network sees; null for the one that it was made for. Position
+            embeddings are interpolated to it.
+        augmentation: how training pictures are varied and mixed.
+        freeze: backbone trains the head only; the rest keeps its weights and its batch statistics bit for bit.
+        layer_decay: the learning rate of each layer is that of the next one times this; 1 for the same everywhere.
+        dropout: before the head (timm), or for every dropout in the network (transformers).
+        drop_path: share of residual branches that are left out in training, rising to this at the last layer.
+        norm: batch, as the network has it; frozen, with running statistics that stay as they are; group, with group
+            instead of batch normalisation.
+        norm_batch_size: samples over which batch statistics are taken; null for the whole batch. It changes the result,
+            as micro_batch_size never does, and takes its place in networks that have batch statistics.
+        channels_last: lay pictures out as convolutions on tensor cores like them.
+    """
+
+    unit = "images"
+    sample_type = ImageSample
+
+    def __init__(
+        self,
+        pretrained: str | None = None,
+        architecture: str | dict[str, Any] | None = None,
+        weights: str | None = None,
+        image_size: int | None = None,
+        augmentation: Augmentation = _PLAIN,
+        freeze: Literal["none", "backbone"] = "none",
+        layer_decay: float = 1.0,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        norm: classifiers.Norm = "batch",
+        norm_batch_size: int | None = None,
+        channels_last: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if (pretrained is None) == (architecture is None):
+            raise ConfigError("set one of model.pretrained (start from its weights) and model.architecture (scratch).")
+        if not 0 < layer_decay <= 1:
+            raise ConfigError(f"model.layer_decay is {layer_decay}; above 0, up to 1.")
+        if norm_batch_size is not None and norm_batch_size < 2:
+            raise ConfigError(f"model.norm_batch_size is {norm_batch_size}; statistics need 2 samples or more.")
+        self.pretrained, self.architecture, self.weights = pretrained, architecture, weights
+        self.image_size, self.augmentation = image_size, augmentation
+        self.freeze_part, self.layer_decay = freeze, layer_decay
+        self.dropout, self.drop_path = dropout, drop_path
+        self.norm, self.norm_batch_size = norm, norm_batch_size
+        self.channels_last = channels_last
+        self._cut_by_norm = False
+        self._depths: dict[str, int] = {}
+        self._undecayed: set[str] = set()
+        self._mistakes: list[dict[str, Any]] = []
+        self._confusion: Tensor | None = None
+
+    # The network ------------------------------------------------------------------------------------------------
+
+    def adapt(self, samples: Sequence[ImageSample]) -> None:
+        unlabelled = [str(sample) for sample in samples if sample.label is None]
+        if unlabelled:
+            raise DataError(
+                f"data.train: {len(unlabelled):,} of {len(samples):,} pictures have no class ({unlabelled[0]}). "
+                f"Classification needs a folder per class, or a table with a column called label (data.label_column)."
+            )
+        self._learn(sorted({str(sample.label) for sample in samples}, key=_by_number))
+
+    def _learn(self, label_names: list[str]) -> None:
+        source = classifiers.find(self.pretrained or self.architecture or "")
+        known = source.label_names() if self.pretrained else None
+        if known and set(known) == set(label_names):
+            label_names = known  # its head is kept as it is
+        if len(label_names) < 2:
+            raise DataError(
+                f"data.train has only one class ({', '.join(label_names)}); there is nothing to tell apart."
+            )
+        wanted = source.preprocessing(self.image_size)
+        if not self.pretrained:
+            wanted = replace(wanted, crop=1.0)  # the share that others found best for their weights says nothing here
+        self.learned = {"label_names": label_names, "preprocessing": vars(wanted), "network": source.describe()}
+
+    def _known(self) -> dict[str, Any]:
+        """What was learned of the training data; of pretrained weights without any, what they know themselves."""
+        if not self.learned:
+            source = classifiers.find(self.pretrained or self.architecture or "")
+            names = source.label_names() if self.pretrained else None
+            if not names:
+                raise ConfigError("this model has no classes before it is trained; name a run with --run.")
+            self._learn(names)
+        return self.learned
+
+    @property
+    def label_names(self) -> list[str]:
+        """C names, in the order of the outputs."""
+        return self._known()["label_names"]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(**self._known()["preprocessing"])
+
+    def configure_model(self) -> None:
+        if hasattr(self, "network"):
+            return
+        load = self.pretrained is not None and not self.restored
+        known = self._known()
+        named = classifiers.find(self.pretrained or "") if load else classifiers.restore(known["network"])
+        with streams.seeded(self.seed, "initial weights"):
+            self.network = named.build(
+                len(self.label_names),
+                self.preprocessing,
+                load,
+                self.weights if load else None,
+                self.dropout,
+                self.drop_path,
+                self.norm,
+            )
+        self.source = named
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What does not depend on where the network came from."""
+        if self.freeze_part == "backbone":
+            self.network.requires_grad_(False)
+            self.source.head(self.network).requires_grad_(True)
+        if self.gradient_checkpointing:
+            self.source.checkpoint_activations(self.network)
+        if self.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(self.preprocessing, name)).view(1, -1, 1, 1)
+            self.register_buffer(f"_{name}", 255 * values, persistent=False)
+        still = self.norm == "frozen" or self.freeze_part == "backbone"
+        self._cut_by_norm = not still and classifiers.has_batch_statistics(self.network)
+        self._depths = self.source.depths(self.network) if self.layer_decay < 1 else {}
+        self._undecayed = self.source.undecayed(self.network)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "ImageClassification":
+        """As ever, but what is frozen stays in evaluation: its batch statistics must not move, nor its dropout draw."""
+        super().train(mode)
+        if mode and hasattr(self, "network"):
+            if self.freeze_part == "backbone":
+                self.network.eval()
+                self.source.head(self.network).train()
+            if self.norm == "frozen":
+                classifiers.freeze_statistics(self.network)
+        return self
+
+    def parameter_settings(self, name: str, parameter: Any) -> dict[str, Any]:
+        inside = name.removeprefix("network.")
+        settings = {"weight_decay": 0.0} if inside in self._undecayed else optim.spare_vectors(name, parameter)
+        if self._depths:
+            above = max(self._depths.values()) - self._depths.get(inside, max(self._depths.values()))
+            settings = {**settings, "lr_scale": self.layer_decay**above}
+        return settings
+
+    # Batches ----------------------------------------------------------------------------------------------------
+
+    def pieces(self) -> tuple[int | None, microbatch.Divide]:
+        return (self.norm_batch_size, microbatch.exact_sizes) if self._cut_by_norm else super().pieces()
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if not self._cut_by_norm:
+            return
+        data, asked = self.trainer.datamodule, self.micro_batch_size
+        count, size = len(data.items["train"]), self.norm_batch_size or data.batch_size
+        if isinstance(asked, int) and asked != size:
+            print(
+                f"model.micro_batch_size {asked} is not used: this network has batch statistics, which are taken over "
+                f"{size} samples. For less memory: model.norm_batch_size {asked}, or model.norm frozen or group."
+            )
+        if count % data.batch_size == 1:
+            raise ConfigError(
+                f"data.batch_size is {data.batch_size}, so the last batch of {count:,} pictures has a single one, and "
+                f"batch statistics need two. Use {data.batch_size + 1}."
+            )
+
+    def check_samples(self, samples: Sequence[ImageSample], split: Split) -> None:
+        if split == "predict":
+            return
+        names, found = set(self.label_names), {sample.label for sample in samples}
+        if unknown := sorted(map(str, found - names)):
+            raise DataError(
+                f"data.{split} has {_some(unknown)}, which the model does not know; its {len(names)} classes are "
+                f"{_some(self.label_names)}. "
+                + ("Give every picture a class." if None in found else "Use data with the same classes.")
+            )
+
+    def encoder(self, split: Split) -> Encoder:
+        return PictureEncoder(self.label_names, self.preprocessing, self.augmentation if split == "train" else None)
+
+    def example_batch(self, n: int) -> Batch:
+        side = self.preprocessing.size
+        generator = streams.generator("example batch")
+        images = torch.randint(0, 256, (n, 3, side, side), generator=generator, dtype=torch.uint8)
+        return {"image": images, "label": torch.arange(n) % len(self.label_names)}
+
+    def mix(self, batch: Batch, stream: torch.Generator) -> Batch:
+        if not self.augmentation.mixes:
+            return batch
+        images, partner, share = mix(batch["image"], self.augmentation, stream)
+        return {**batch, "image": images, "other": batch["label"][partner], "share": share}
+
+    # What is computed -------------------------------------------------------------------------------------------
+
+    def logits(self, batch: Batch) -> Tensor:
+        """[B, C] f32."""
+        images = (batch["image"] - self._mean) / self._std  # uint8 until here: a quarter of the traffic
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.source.logits(self.network, images).float()
+
+    def loss(self, batch: Batch) -> Loss:
+        logits, labels = self.logits(batch), batch["label"]
+        smoothing = self.augmentation.label_smoothing if self.training else 0.0
+        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+        if "share" in batch:
+            others = F.cross_entropy(logits, batch["other"], reduction="none", label_smoothing=smoothing)
+            losses = batch["share"] * losses + (1 - batch["share"]) * others
+        return losses.sum(), len(labels)
+
+    def on_test_epoch_start(self) -> None:
+        super().on_test_epoch_start()
+        self._mistakes = []
+
+    def evaluate(self, batch: Batch) -> Loss:
+        logits, labels = self.logits(batch), batch["label"]
+        count = len(labels)
+        sums = {"loss": F.cross_entropy(logits, labels, reduction="sum"), **measures.sums(logits, labels, _TOP)}
+        if self.trainer.testing:
+            self._keep_mistakes(batch, logits)
+        return {name: (total, count) for name, total in sums.items()}
+
+    def figures(self, means: dict[str, Any], counts: dict[str, float]) -> dict[str, float]:
+        images = counts["loss"]
+        self._confusion = (means["confusion"] * images).round()
+        return {
+            "loss": means["loss"],
+            "accuracy": measures.accuracy(self._confusion),
+            **({f"accuracy_top{_TOP}": means["top"]} if len(self.label_names) > _TOP else {}),
+            "f1_macro": measures.macro_f1(self._confusion),
+            "calibration_error": measures.calibration_error(means["calibration"]),
+            "images": images,
+        }
+
+    def protocol(self, split: Split) -> dict[str, Any]:
+        return {"image size": self.preprocessing.size, "classes": len(self.label_names)}
+
+    def _keep_mistakes(self, batch: Batch, logits: Tensor) -> None:
+        probability, predicted = logits.softmax(-1).max(-1)
+        for i in (predicted != batch["label"]).nonzero().flatten().tolist():
+            self._mistakes.append(
+                {
+                    "probability": float(probability[i]),
+                    "predicted": self.label_names[int(predicted[i])],
+                    "label": self.label_names[int(batch["label"][i])],
+                    "name": batch["name"][i],
+                    "image": batch["image"][i].cpu(),
+                }
+            )
+        once = {mistake["name"]: mistake for mistake in self._mistakes}  # a batch that ran out of memory comes again
+        self._mistakes = sorted(once.values(), key=lambda m: (-m["probability"], m["name"]))[:_MISTAKES]
+
+    def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()
+        everyone = [mistake for theirs in microbatch.gather(self._mistakes) for mistake in theirs]
+        self._mistakes = sorted(everyone, key=lambda m: (-m["probability"], m["name"]))[:_MISTAKES]
+
+    def write_evidence(self, folder: Path) -> list[Path]:
+        """Confusion matrix (picture and table), figures of each class, and the most confident mistakes."""
+        from zoo.pictures import drawing
+
+        if self._confusion is None:
+            return []
+        written = [
+            drawing.confusion_table(self._confusion, self.label_names, folder / "confusion.csv"),
+            drawing.confusion_picture(self._confusion, self.label_names, folder / "confusion.png"),
+            drawing.class_table(self._confusion, self.label_names, folder / "classes.csv"),
+        ]
+        if self._mistakes:
+            titles = [f"{m['label']}\nas {m['predicted']} ({m['probability']:.0%})" for m in self._mistakes]
+            pictures = [m["image"] for m in self._mistakes]
+            written.append(drawing.mosaic(pictures, titles, folder / "mistakes.png"))
+        return written
+
+    def draw_batch(self, batch: Batch, path: Path, step: int) -> None:
+        """A picture of a training batch as the network sees it, mixed and with its labels."""
+        from zoo.pictures import drawing
+
+        mixed = self._mixed(batch, step)
+        names = self.label_names
+        titles = [names[int(label)] for label in mixed["label"]]
+        if "share" in mixed:
+            titles = [
+                f"{float(share):.0%} {title}\n{float(1 - share):.0%} {names[int(other)]}"
+                for title, other, share in zip(titles, mixed["other"], mixed["share"], strict=True)
+            ]
+        drawing.mosaic(list(mixed["image"]), titles, path)
+
+    def predict_batch(self, batch: Batch) -> list[dict[str, Any]]:
+        probabilities = self.logits(batch).softmax(-1)
+        top, which = probabilities.topk(min(_TOP, probabilities.shape[-1]))  # [B, 5]
+        predictions = []
+        for name, shares, indices in zip(batch["name"], top.tolist(), which.tolist(), strict=True):
+            best = [
+                {"label": self.label_names[i], "probability": round(p, 6)} for i, p in zip(indices, shares, strict=True)
+            ]
+            predictions.append({"path": name, **best[0], "top": best})
+        return predictions
+
+    def show(self, prediction: dict[str, Any]) -> str:
+        best = ", ".join(f"{one['label']} {one['probability']:.1%}" for one in prediction["top"])
+        return f"{prediction['path']}: {best}"
+
+    def save_model(self, folder: Path) -> None:
+        self.network.to(memory_format=torch.contiguous_format)  # safetensors keeps no other order in memory
+        self.source.save(self.network, folder, self.preprocessing, self.label_names)
+
+
+class PictureEncoder(Encoder):
+    """Pictures to uint8 squares, and class names to numbers.
+
+    Args:
+        label_names: in the order of the network's outputs.
+        wanted: how the network wants its pictures.
+        augmentation: of training pictures; None where they are only fitted.
+    """
+
+    def __init__(self, label_names: list[str], wanted: Preprocessing, augmentation: Augmentation | None):
+        self.numbers = {name: i for i, name in enumerate(label_names)}
+        self.wanted = wanted
+        self.vary = Variation(augmentation, wanted) if augmentation else None
+        # Even the smallest random crop has as many pixels as it is resized to.
+        smallest = augmentation.scale if augmentation and not augmentation.padding else 1.0
+        self.at_least = round(max(wanted.size, wanted.short_side) / smallest**0.5)
+
+    def encode(self, samples: Sequence[ImageSample]) -> list[Item]:
+        return [
+            {
+                "image": reading.read(sample.image, self.at_least),
+                "label": self.numbers.get(sample.label or "", -1),
+                "name": str(sample),
+            }
+            for sample in samples
+        ]
+
+    def augment(self, item: Item, stream: torch.Generator) -> Item:
+        assert self.vary is not None
+        return {**item, "image": self.vary(item["image"], stream)}
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        images = [x if isinstance(x := item["image"], Tensor) else fit(x, self.wanted) for item in items]
+        batch: Batch = {
+            "image": torch.stack(images),  # [B, 3, S, S] uint8
+            "label": torch.tensor([item["label"] for item in items]),
+        }
+        return batch if self.vary else {**batch, "name": [item["name"] for item in items]}
+
+
+def _by_number(name: str) -> list[Any]:
+    """So that 10 comes after 9."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _some(names: Sequence[str], few: int = 6) -> str:
+    return ", ".join(map(repr, names[:few])) + (f" … ({len(names)} in all)" if len(names) > few else "")
