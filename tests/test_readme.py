@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import TEXT, save_tiny
 from hub_cache import put_dataset, put_model
+from PIL import Image
 from test_configs import TINY
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +29,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "configs", folder / "configs")
     (folder / "my.txt").write_text(TEXT)
     (folder / "my_lab.py").write_text(next(block for kind, block in BLOCKS if "class FocalLM" in block))
+    for name in ("cats", "dogs"):
+        (folder / "my_pictures" / name).mkdir(parents=True)
+        for i in range(12):
+            colour = (20 * i, 99, 200 if name == "cats" else 20)
+            Image.new("RGB", (16, 12), colour).save(folder / "my_pictures" / name / f"{i}.png")
     put_model("gpt2", lambda path: save_tiny(path, TINY["gpt2"]))
     rows = [f"{line} \n" for line in TEXT.splitlines()]
     put_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", {"train": rows, "validation": rows[:99], "test": rows[99:]})
@@ -40,6 +46,8 @@ def test_the_command_does_what_the_readme_says(command: str, clone: Path, monkey
     monkeypatch.syspath_prepend(clone)
     name, *flags = shlex.split(command)
     shortened = {"fit": SHORT_FIT, "predict": SHORT_PREDICT}.get(name, SHORT)
+    if "--image" in flags:
+        shortened = ["--trainer.accelerator=cpu"]
     if "--resume" in flags:
         shortened = []  # with the settings of its run
     code, said, complaint = zoo_command(name, *flags, *shortened)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from zoo import guards, microbatch, optim, probe, recovery, streams
 from zoo.checkpoint import loop_state, mismatch, without_frozen
 from zoo.errors import ConfigError
+from zoo.means import ExactMeans
 from zoo.microbatch import Batch, Loss
 from zoo.optim import Schedule
 from zoo.precision import check_trainable_is_32_bit
@@ -97,7 +98,7 @@ class Task(LightningModule):
         """Figures of the last evaluation."""
         self.step_loss = torch.zeros(())
         """Loss of the step in progress, over the whole batch."""
-        self._means: dict[str, list[Tensor]] = {}
+        self._means = ExactMeans()
         self.at_once: dict[str, int] = {}
         """Samples at a time in evaluation and in prediction, once memory has run out there."""
         self.retries = recovery.Retries()
@@ -292,7 +293,7 @@ class Task(LightningModule):
     # Evaluation -------------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        self._means = {}
+        self._means = ExactMeans()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._add(batch)
@@ -301,7 +302,7 @@ class Task(LightningModule):
         self._report("val")
 
     def on_test_epoch_start(self) -> None:
-        self._means = {}
+        self._means = ExactMeans()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._add(batch)
@@ -312,26 +313,13 @@ class Task(LightningModule):
     def _add(self, batch: Batch) -> None:
         if not batch:  # the last batch may leave a process without samples
             return
-        pieces = recovery.in_pieces(self, "evaluation", batch, self.evaluate, self.seed)
-        for name, pair in (pair for loss in pieces for pair in microbatch.named(loss).items()):
-            fresh = [torch.as_tensor(x, device=self.device).detach().to(self._exact) for x in pair]
-            known = self._means.setdefault(name, [torch.zeros_like(x) for x in fresh])
-            known[0] += fresh[0]
-            known[1] += fresh[1]
-
-    @property
-    def _exact(self) -> torch.dtype:
-        return torch.float32 if self.device.type == "mps" else torch.float64
+        for loss in recovery.in_pieces(self, "evaluation", batch, self.evaluate, self.seed):
+            self._means.add(loss, self.device)
 
     def _report(self, prefix: str) -> None:
-        everyone = microbatch.gather({n: (s.cpu(), c.item()) for n, (s, c) in self._means.items()})
+        means, counts = self._means.over_all_processes()
         if self.trainer.sanity_checking:
             return
-        names = {name: None for theirs in everyone for name in theirs}
-        sums, counts = (
-            {name: sum(theirs[name][i] for theirs in everyone if name in theirs) for name in names} for i in (0, 1)
-        )
-        means = {name: _plain(sums[name] / max(counts[name], 1)) for name in names}
         self.last_figures = self.figures(means, counts)
         self.log_dict({f"{prefix}/{k}": v for k, v in self.last_figures.items()}, batch_size=1)
         self.log("step", float(self.global_step), batch_size=1)
@@ -398,7 +386,3 @@ class Task(LightningModule):
             checkpoint["loops"] = {"fit_loop": loop_state(self.trainer.fit_loop, state["step"], per_epoch)}
         elif self._trainer is not None:
             checkpoint["state_dict"] = {**found, **checkpoint.get("averaged", {})}
-
-
-def _plain(mean: Tensor) -> Any:
-    return mean.item() if mean.ndim == 0 else mean

@@ -25,6 +25,7 @@ class ProgressLine(ProgressBar):
         self.interval = seconds if sys.stdout.isatty() else log_seconds
         self._bar: Progress | None = None
         self._begun = self._looked = (0.0, 0, 0.0)
+        self._validation_began = 0.0
 
     def disable(self) -> None:
         self.enabled = False
@@ -49,10 +50,14 @@ class ProgressLine(ProgressBar):
         else:
             print(line, flush=True)
 
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self._validation_began = time.monotonic()
+
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit" or not (self.enabled and trainer.is_global_zero):
             return
-        self._looked = (time.monotonic(), trainer.global_step, float(trainer.targets_done))  # validation is no training
+        took = time.monotonic() - self._validation_began
+        self._looked = (self._looked[0] + took, *self._looked[1:])  # the throughput is that of training
         figures = ", ".join(f"val/{name} {value:,.6g}" for name, value in pl_module.last_figures.items())
         print(f"step {trainer.global_step:,}/{trainer.total_steps:,} · {figures}", flush=True)
 
