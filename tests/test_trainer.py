@@ -32,6 +32,19 @@ def test_the_run_ends_at_whichever_limit_comes_first(
     assert (t.total_steps, t.global_step) == (total, total)
 
 
+def test_a_run_resumed_after_its_last_step_takes_no_other(tiny_gpt2: Path, text_file: Path, tmp_path: Path):
+    trainer(3, folder=tmp_path).fit(task(tiny_gpt2), datamodule=zoo.TextData(train=str(text_file)))
+    again = trainer(3, folder=tmp_path)
+    again.fit(task(tiny_gpt2), datamodule=zoo.TextData(train=str(text_file)), ckpt_path=tmp_path / "step=3.ckpt")
+    assert again.global_step == 3
+
+
+def test_no_steps_are_no_steps(tiny_gpt2: Path, text_file: Path):
+    t = trainer(0)
+    t.fit(task(tiny_gpt2), datamodule=zoo.TextData(train=str(text_file)))
+    assert t.global_step == 0
+
+
 def test_a_run_without_an_end_is_refused():
     with pytest.raises(ConfigError, match="neither trainer.max_epochs nor trainer.max_steps"):
         zoo.Trainer(accelerator="cpu")

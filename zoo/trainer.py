@@ -130,11 +130,11 @@ class _Steps(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         probe.limit_process(trainer.strategy.root_device, trainer.vram)
 
+    def on_train_start(self, trainer: Any, *_: Any) -> None:
+        trainer.should_stop |= trainer.global_step >= trainer.step_limit  # resumed with nothing left but the export
+
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # else off by one after a resume
-
-    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        trainer.should_stop = checkpoint["zoo"]["step"] >= trainer.step_limit  # a finished run trains no further
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step >= trainer.step_limit:

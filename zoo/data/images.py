@@ -40,6 +40,7 @@ class ImageData(DataModule):
     """
 
     shorthands: ClassVar[dict[str, str]] = {"image": "data.predict"}
+    free_on_resume = ("data.train", "data.validation", "data.show")
 
     def __init__(
         self,
