@@ -60,11 +60,13 @@ def test_a_process_that_was_killed_leaves_no_lock_behind(tmp_path: Path):
 def test_another_process_with_the_same_number_is_not_the_owner(tmp_path: Path):
     owned_by(tmp_path, process_start="1")
     Lock(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [".lock.2"]
 
 
 def test_a_lock_does_not_survive_a_reboot(tmp_path: Path):
     owned_by(tmp_path, boot="another")
     Lock(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [".lock.2"]
 
 
 def test_a_lock_does_not_survive_copying(tmp_path: Path):
