@@ -155,7 +155,10 @@ class ZooCLI(LightningCLI):
             figures |= getattr(callback, "figures", {})
         protocol = {"step": best["zoo"]["step"], **model.protocol("validation")}
         run.write_figures(folder, "fit", {"figures": figures, "protocol": protocol})
-        report.table("best checkpoint", figures, protocol)
+        if figures:
+            report.table("best checkpoint", figures, protocol)
+        else:
+            print("no validation took place: the run was shorter than the interval between two (trainer.check_val_…).")
         for text in model.preview():
             print(text)
         report.next_commands(folder)
