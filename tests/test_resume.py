@@ -94,7 +94,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(first: list[str]
     newest.write_bytes(content)
     code, said, complaint = zoo_command(*first)
     assert code == 0
-    assert "zoo: step=4.ckpt is damaged (sha256 differs); going back to step=3.ckpt." in complaint
+    assert "zoo: step=4.ckpt is damaged (checksum differs); going back to step=3.ckpt." in complaint
     assert "from step 3" in said
     assert rows()[1:] == ["1", "2", "3", "4", "5", "6", "6"]
     assert (FOLDER / "checkpoints/step=4.ckpt.damaged").is_file()

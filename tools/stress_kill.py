@@ -12,6 +12,7 @@ import argparse
 import mmap
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -106,7 +107,7 @@ class Stress:
             command = ["fit", "--resume", "runs/stress/1"] if begun else [*TINY, *MODES[mode]]
             moment = random.choice(MOMENTS)
             if not begun and found.parent.exists():
-                found.rmdir()  # killed after the folder was made and before anything was in it
+                shutil.rmtree(found, ignore_errors=True)  # killed before there was a config, with no more than a lock
             code = self._wait(self._start(home, command), self._killer(found, moment))
             if code == 0:
                 break

@@ -1,24 +1,24 @@
 """Checkpoints: what is in one, how it reaches the disk whole, and how a damaged one is found.
 
-A file is what `torch.save` writes, and after it one line: "zoo sha256 " and the hash of all before the line. Readers of
+A file is what `torch.save` writes, and after it one line: "zoo xxh3 " and the hash of all before the line. Readers of
 zip files pass over what follows the archive, so plain `torch.load` takes the file too.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+import xxhash
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.paths import write_whole
 
-_SEAL = b"zoo sha256 "
-_SEAL_BYTES = len(_SEAL) + 64 + 1
+_SEAL = b"zoo xxh3 "
+_SEAL_BYTES = len(_SEAL) + 32 + 1
 _CHUNK = 1 << 22
 _verified: dict[Path, tuple[int, int]] = {}
 """Files that this process has found whole, with size and time of last change."""
@@ -69,7 +69,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
             torch.save(content, hashing)
         except Exception as error:
             raise hashing.error or error from error  # torch hides a full disk behind an error of its own
-        file.write(_SEAL + hashing.sha256.hexdigest().encode() + b"\n")
+        file.write(_SEAL + hashing.hash.hexdigest().encode() + b"\n")
 
     write_whole(path, sealed)
 
@@ -86,14 +86,14 @@ def damage(path: Path) -> str | None:
     if _verified.get(path) == (status.st_size, status.st_mtime_ns):
         return None
     with open(path, "rb") as file:
-        sha256 = hashlib.sha256()
+        seen = xxhash.xxh3_128()
         for chunk in _chunks(file, status.st_size - _SEAL_BYTES):
-            sha256.update(chunk)
+            seen.update(chunk)
         seal = file.read()
     if status.st_size <= _SEAL_BYTES or not seal.startswith(_SEAL):
         return "its end is missing, or zoo did not write it"
-    if seal != _SEAL + sha256.hexdigest().encode() + b"\n":
-        return "sha256 differs"
+    if seal != _SEAL + seen.hexdigest().encode() + b"\n":
+        return "checksum differs"
     _verified[path] = (status.st_size, status.st_mtime_ns)
     return None
 
@@ -137,11 +137,11 @@ class _Hashing:
     """A file that is written from its begin to its end, and hashed on the way."""
 
     def __init__(self, file: IO[bytes]):
-        self.file, self.sha256 = file, hashlib.sha256()
+        self.file, self.hash = file, xxhash.xxh3_128()
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        self.sha256.update(data)
+        self.hash.update(data)
         try:
             return self.file.write(data)
         except OSError as error:
