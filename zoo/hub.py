@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from zoo.errors import MissingInputError
@@ -59,6 +60,21 @@ def explained(name: str, what: str) -> Iterator[None]:
         raise MissingInputError(
             f"{what} {name}: no local folder, and the hub has no such public repository ({cause}). Check the spelling."
         ) from error
+
+
+@cache
+def load_dataset(name: str, subset: str | None) -> Any:
+    """All splits of a hub data set by their names, memory-mapped; the same object however often it is asked for.
+
+    Raises:
+        MissingInputError: as `explained`.
+    """
+    import datasets  # two seconds, which a network alone need not wait for
+
+    with explained(name, "data set"):
+        if offline():
+            datasets.config.HF_HUB_OFFLINE = True
+        return datasets.load_dataset(name, subset)
 
 
 def _cause(error: BaseException) -> str:

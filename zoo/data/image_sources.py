@@ -16,8 +16,8 @@ from typing import Any
 import datasets
 import numpy as np
 
+from zoo import hub
 from zoo.errors import ConfigError, DataError, MissingInputError
-from zoo.hub import explained, offline
 from zoo.paths import follow
 from zoo.pictures.reading import SUFFIXES
 from zoo.samples import ImageSample, Split
@@ -119,11 +119,7 @@ def _table_file(path: Path, label_column: str | None) -> list[ImageSample]:
 
 
 def _hub(source: str, subset: str | None, label_column: str | None) -> Splits:
-    with explained(source, "data set"):
-        if offline():
-            datasets.config.HF_HUB_OFFLINE = True
-        mode = datasets.DownloadMode.REUSE_DATASET_IF_EXISTS
-        found = datasets.load_dataset(source, subset, download_mode=mode)
+    found = hub.load_dataset(source, subset)
     splits = {_NAMES[name]: name for name in found if name in _NAMES}
     return {split: _rows(found[name], f"{source} ({name})", Path(), label_column) for split, name in splits.items()}
 

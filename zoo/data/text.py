@@ -2,16 +2,15 @@
 
 import importlib
 from collections.abc import Iterator, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import datasets
 
-from zoo import streams
+from zoo import hub, streams
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError, DataError, MissingInputError
-from zoo.hub import explained, offline
 from zoo.paths import follow, nearest_file
 from zoo.samples import Split, TextSample
 
@@ -175,7 +174,7 @@ class TextData(DataModule):
             raise DataError(f"{path} cannot be read: {_reason(error)}") from error
 
     def _hub_split(self, source: str, split: Split) -> Sequence[TextSample] | None:
-        found = _from_hub(source, self.subset)
+        found = hub.load_dataset(source, self.subset)
         name = next((name for name in _HUB_SPLITS[split] if name in found), None)
         if name is None:
             return None
@@ -225,15 +224,6 @@ class _Texts(Sequence):
 
     def __getitem__(self, index: Any) -> Any:
         return self.texts[self.indices[index]]
-
-
-@cache
-def _from_hub(source: str, subset: str | None) -> Any:
-    """All splits of a hub data set, memory-mapped."""
-    with explained(source, "data set"):
-        if offline():
-            datasets.config.HF_HUB_OFFLINE = True
-        return datasets.load_dataset(source, subset)
 
 
 def _is_hub(source: str) -> bool:
