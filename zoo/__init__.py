@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from zoo.data.text import TextData as TextData
     from zoo.datamodule import DataModule as DataModule
     from zoo.run import load as load
+    from zoo.samples import ChatSample as ChatSample
+    from zoo.samples import CompletionSample as CompletionSample
     from zoo.samples import Encoder as Encoder
     from zoo.samples import ImageSample as ImageSample
     from zoo.samples import TextSample as TextSample
@@ -34,6 +36,8 @@ _HOMES = {
     "Task": "zoo.task",
     "DataModule": "zoo.datamodule",
     "Trainer": "zoo.trainer",
+    "ChatSample": "zoo.samples",
+    "CompletionSample": "zoo.samples",
     "Encoder": "zoo.samples",
     "ImageSample": "zoo.samples",
     "TextSample": "zoo.samples",

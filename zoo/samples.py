@@ -23,6 +23,26 @@ class TextSample:
 
 
 @dataclass(frozen=True)
+class CompletionSample:
+    """A prompt and what is to follow it; only the completion is learned."""
+
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True)
+class ChatSample:
+    """A conversation; what the assistant says in it is learned.
+
+    Args:
+        messages: of {"role": "system" | "user" | "assistant" …, "content": text}, and whatever else a chat template
+            knows what to do with.
+    """
+
+    messages: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class ImageSample:
     """A picture, with its class if it has one.
 
