@@ -47,11 +47,18 @@ class Case:
 
 
 def causal_lm(model: Path, text: Path) -> Case:
+    """Lines of various lengths, so that some windows hold one segment and some several."""
     settings: dict[str, Any] = {"pretrained": str(model), "max_length": 16, "optimizer": ADAMW}
-    sizes = {"train": str(text), "batch_size": 7, "eval_batch_size": 9}
+    sizes = {"train": str(text), "documents": "lines", "batch_size": 7, "eval_batch_size": 9}
     flags = ["--model=zoo.CausalLM", f"--model.pretrained={model}", "--model.max_length=16"]
     flags += ["--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=0.01"]
-    flags += ["--data=zoo.TextData", f"--data.train={text}", "--data.batch_size=7", "--data.eval_batch_size=9"]
+    flags += [
+        "--data=zoo.TextData",
+        f"--data.train={text}",
+        "--data.documents=lines",
+        "--data.batch_size=7",
+        "--data.eval_batch_size=9",
+    ]
     return Case(
         task=lambda **kwargs: zoo.CausalLM(**{**settings, **kwargs}),
         data=lambda **kwargs: zoo.TextData(**{**sizes, **kwargs}),

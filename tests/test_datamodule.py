@@ -9,7 +9,7 @@ from contract_cases import ADAMW, trainer
 import zoo
 from zoo.datamodule import Order
 from zoo.errors import ConfigError
-from zoo.tasks.causal_lm import WindowEncoder
+from zoo.tokens.encoders import TokenEncoder
 
 
 def order(step: int = 0, count: int = 23, seed: int = 0, rank: int = 0, world: int = 1) -> Order:
@@ -68,13 +68,13 @@ def encodings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """An empty cache, and how many samples each call of the encoder got."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     calls: list[int] = []
-    encode = WindowEncoder.encode
+    encode = TokenEncoder.encode
 
-    def counted(self: WindowEncoder, samples: list) -> list:
+    def counted(self: TokenEncoder, samples: list) -> list:
         calls.append(len(samples))
         return encode(self, samples)
 
-    monkeypatch.setattr(WindowEncoder, "encode", counted)
+    monkeypatch.setattr(TokenEncoder, "encode", counted)
     return calls
 
 

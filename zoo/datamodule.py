@@ -110,7 +110,9 @@ class DataModule(LightningDataModule):
             encoded = self._encoded[split] = _Encoded(encoder, samples, split == "train")
         self.items[split] = encoder.arrange(encoded)
         if self.trainer.is_global_zero and (line := self.describe(split)):
-            print(f"data: {split}: {line}, {len(self.items[split]):,} items")
+            items = self.items[split]
+            made = items.describe() if hasattr(items, "describe") else f"{len(items):,} items"
+            print(f"data: {split}: {line}, {made}")
 
     def _cached(self, encoder: Encoder, samples: Sequence[Any], split: Split) -> datasets.Dataset:
         """The encoded items, memory-mapped from the cache; written there first if this content is new."""

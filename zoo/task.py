@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.nn import Module
 from torch.optim import Optimizer
 
 from zoo import guards, microbatch, optim, probe, recovery, streams
@@ -195,6 +196,10 @@ class Task(LightningModule):
         """What the optimizer is told of a parameter: `weight_decay`, and `lr_scale`, a factor of its learning rate."""
         return optim.spare_vectors(name, parameter)
 
+    def to_compile(self) -> Module:
+        """What `compile` compiles: what `loss` calls."""
+        return self.network
+
     def write_evidence(self, folder: Path) -> list[Path]:
         """Files that show more of the last test than its figures do. Returns what was written."""
         return []
@@ -278,7 +283,7 @@ class Task(LightningModule):
         self.train()  # transformers hands its pretrained networks over in eval mode, and Lightning leaves them so
         check_trainable_is_32_bit(self)
         if self.compile_network:
-            self.network.compile(dynamic=True)  # one graph for pieces of any size
+            self.to_compile().compile(dynamic=True)  # one graph for pieces of any size
         if self.micro_batch_size == "auto":
             self.micro_batch_size = None
             if self._can_be_probed():

@@ -4,80 +4,112 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import TEXT
+from conftest import TEXT, save_tiny
 from contract_cases import ADAMW, trainer
+from tokens.arrow import documents
 from torch.nn import functional as F
 
 import zoo
 from zoo.errors import ConfigError, DataError
 from zoo.models import pretrained as hf
-from zoo.tasks.causal_lm import WindowEncoder, Windows
 
 LENGTH = 16
-
-
-def encoder(tiny_gpt2: Path, stride: int = LENGTH) -> WindowEncoder:
-    return WindowEncoder(hf.load_tokenizer(str(tiny_gpt2)), LENGTH, stride)
-
-
-class Stream:
-    """Windows over given documents, without a file."""
-
-    def __init__(self, *documents: list[int]):
-        import pyarrow as pa
-
-        self.data = pa.table({"input_ids": [np.array(d, dtype=np.int32) for d in documents]})
-
-
-def test_documents_end_with_eos_and_are_joined_to_full_windows(tiny_gpt2: Path):
-    e = encoder(tiny_gpt2)
-    end = e.tokenizer.eos_token_id
-    items = e.encode([zoo.TextSample("fox"), zoo.TextSample(""), zoo.TextSample("dogs dogs")])
-    assert [item["input_ids"][-1] for item in items] == [end] * 3
-    assert [e.tokenizer.decode(item["input_ids"][:-1]) for item in items] == ["fox", "", "dogs dogs"]
-
-
-@pytest.mark.parametrize("total", [2, 16, 17, 18, 31, 32, 33, 100])
-@pytest.mark.parametrize("stride", [1, 5, 15, 16])
-def test_every_token_is_scored_once_with_the_context_that_the_stride_allows(total: int, stride: int):
-    windows = Windows(Stream(list(range(total))), LENGTH, stride)
-    scored = []
-    for window in (windows[i] for i in range(len(windows))):
-        scored += window["input_ids"][window["first_scored"] :].tolist()
-        assert len(window["input_ids"]) <= LENGTH
-    never = set(range(0, total, LENGTH)) if stride == LENGTH else {0}
-    assert sorted(scored) == sorted(set(range(total)) - never)
-
-
-def test_windows_cross_the_chunks_of_the_file():
-    import pyarrow as pa
-
-    parts = [pa.table({"input_ids": [np.arange(a, b, dtype=np.int32)]}) for a, b in ((0, 5), (5, 6), (6, 40))]
-    stream = Stream([])
-    stream.data = pa.concat_tables(parts)
-    assert Windows(stream, LENGTH, LENGTH)[0]["input_ids"].tolist() == list(range(16))
-
-
-def test_the_real_eos_is_a_target_although_it_also_pads(tiny_gpt2: Path):
-    e = encoder(tiny_gpt2)
-    end = e.tokenizer.eos_token_id
-    batch = e.collate([{"input_ids": np.array([5, 6, end]), "first_scored": 1},
-                       {"input_ids": np.array([5, 6, 7, 8, 9]), "first_scored": 1}])  # fmt: skip
-    assert batch["targets"][0].tolist() == [6, end, -100, -100, -100]
 
 
 def test_the_loss_is_that_of_transformers(tiny_gpt2: Path):
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
     task.configure_model()
     ids = torch.randint(0, 300, (3, LENGTH), generator=torch.Generator().manual_seed(0))
-    batch = task.encoder("train").collate([{"input_ids": row.numpy(), "first_scored": 1} for row in ids])
-    total, count = task.eval().loss(batch)
+    targets = torch.cat([ids[:, 1:], torch.full((3, 1), -100)], 1)
+    total, count = task.eval().loss({"input_ids": ids, "targets": targets})
     network = transformers.AutoModelForCausalLM.from_pretrained(tiny_gpt2)
     assert torch.allclose(total / count, network(ids, labels=ids).loss)
+
+
+def gradients(task: zoo.CausalLM, batches: list[dict[str, Any]]) -> tuple[float, int, torch.Tensor]:
+    """Loss sum, count and gradient of the sum over batches."""
+    torch.manual_seed(0)
+    task.zero_grad()
+    pairs = [task.loss(batch) for batch in batches]
+    torch.stack([total for total, _ in pairs]).sum().backward()
+    gradient = torch.cat([p.grad.flatten() for p in task.parameters()])
+    return sum(t.item() for t, _ in pairs), sum(int(c) for _, c in pairs), gradient
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_packed_documents_have_the_loss_and_gradients_that_they_have_one_by_one(family: str, tmp_path: Path):
+    kinds = {
+        "gpt2": {"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 64},
+        "llama": {"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+                  "hidden_size": 16, "intermediate_size": 32},
+    }  # fmt: skip
+    save_tiny(tmp_path / family, kinds[family])
+    samples = [zoo.TextSample(line) for line in TEXT.splitlines()[:9]] + [zoo.TextSample(TEXT[:300])]
+    found, windows = {}, {}
+    for packing in (True, False):
+        task = zoo.CausalLM(pretrained=str(tmp_path / family), max_length=64, packing=packing, optimizer=ADAMW)
+        task.configure_model()
+        encoder = task.encoder("train")
+        windows[packing] = encoder.arrange(documents(encoder.encode(samples)))
+        batches = (
+            [encoder.collate(list(windows[packing]))] if packing else [encoder.collate([w]) for w in windows[packing]]
+        )
+        found[packing] = gradients(task, batches)
+    assert len(windows[True]) < len(windows[False])
+    assert found[True][1] == found[False][1]
+    assert found[True][0] == pytest.approx(found[False][0], rel=1e-5)
+    assert torch.allclose(found[True][2], found[False][2], atol=1e-4)
+
+
+def test_an_architecture_that_cannot_keep_documents_apart_is_refused(tmp_path: Path):
+    save_tiny(tmp_path / "bloom", {"model_type": "bloom", "n_layer": 1, "n_head": 2, "hidden_size": 16})
+    task = zoo.CausalLM(pretrained=str(tmp_path / "bloom"), max_length=LENGTH, optimizer=ADAMW)
+    task.configure_model()
+    with pytest.raises(ConfigError, match="bloom cannot keep packed documents apart. Set model.packing to joined"):
+        task.loss(task.example_batch(1))
+    assert zoo.CausalLM(pretrained="x", packing="joined", optimizer=ADAMW)  # what it proposes exists
+
+
+CHATS = [
+    zoo.ChatSample([{"role": "user", "content": f"What is {i}?"}, {"role": "assistant", "content": f"A fox of {i}."}])
+    for i in range(30)
+]
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"  # noqa: E501
+
+
+class Chats(zoo.DataModule):
+    def samples(self, split: str) -> list[zoo.ChatSample]:
+        return CHATS[:24] if split == "train" else CHATS[24:]
+
+
+def test_a_chat_model_learns_to_answer_and_to_stop(tiny_gpt2: Path, here: Path):
+    Path("chat.jinja").write_text(TEMPLATE)
+    sampling = zoo.tasks.causal_lm.Sampling(temperature=0, max_new_tokens=40)
+    task = zoo.CausalLM(
+        pretrained=str(tiny_gpt2), max_length=64, chat_template="chat.jinja", sampling=sampling, optimizer=ADAMW
+    )
+    trainer(60).fit(task, datamodule=Chats(batch_size=4))
+    said = task.predict(["What is 7?"])[0]
+    assert said["continuations"][0].startswith("A fox of")
+    assert len(said["continuations"][0]) < 40  # it has learned to end
+    task.save_model(here / "model")
+    saved = transformers.AutoTokenizer.from_pretrained(here / "model")
+    assert saved.chat_template == TEMPLATE
+
+
+def test_conversations_without_a_template_are_refused(tiny_gpt2: Path):
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=64, optimizer=ADAMW)
+    with pytest.raises(ConfigError, match="this model's tokenizer has no chat template"):
+        trainer(1).fit(task, datamodule=Chats(batch_size=4))
+
+
+def test_the_learned_tokens_of_a_sample_are_marked(tiny_gpt2: Path):
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=64, optimizer=ADAMW)
+    item = task.encoder("train").encode([zoo.CompletionSample("The fox", " jumps")])[0]
+    assert task.marked(item).endswith("tokens, 2 of them learned: The fox⟦ jumps<|endoftext|>⟧")
 
 
 def test_perplexity_is_the_exponential_of_the_mean_over_all_scored_tokens(tiny_gpt2: Path, here: Path):

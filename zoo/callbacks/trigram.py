@@ -19,7 +19,7 @@ class TrigramBaseline(Callback):
         train, validation = (trainer.datamodule.items[split] for split in ("train", "validation"))
         vocabulary = len(pl_module.tokenizer)
         held_out = validation.tokens(0, validation.total)
-        scored = np.arange(len(held_out)) % validation.length != 0  # as the network: not a window's first token
+        scored = validation.scored()  # what the network is measured on
         scored[:2] = False  # a trigram needs two tokens before; at most one more token left out
         model = Trigram(train.tokens(0, train.total), vocabulary)
         perplexity = math.exp(-np.log(model.probabilities(held_out)[scored]).mean())

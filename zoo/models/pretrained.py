@@ -18,8 +18,9 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, MissingInputError
 from zoo.hub import explained, offline
+from zoo.models.head import fuse_activations
 from zoo.paths import follow
 
 logging.disable_progress_bar()  # a bar of a second per load, in the middle of our own lines
@@ -58,7 +59,9 @@ def set_dropout(config: PreTrainedConfig, probability: float) -> None:
 
 def build_causal_lm(config: PreTrainedConfig) -> PreTrainedModel:
     """The network with new weights, from torch's global random stream."""
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    fuse_activations(network)
+    return network
 
 
 def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
@@ -82,6 +85,7 @@ def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     if any(wrong.values()):
         found = "; ".join(f"{len(keys)} {kind} ({sorted(keys)[0]})" for kind, keys in wrong.items() if keys)
         raise ConfigError(f"model {name}: the weights do not match {type(network).__name__}: {found}.")
+    fuse_activations(network)
     return network
 
 
@@ -89,6 +93,20 @@ def load_tokenizer(name: str) -> Any:
     name = str(follow(name))
     with explained(name, "tokenizer"):
         return AutoTokenizer.from_pretrained(name, local_files_only=offline())
+
+
+def set_chat_template(tokenizer: Any, template: str) -> None:
+    """Have the tokenizer write conversations by its own template ("auto"), by none, or by that of a file.
+
+    Raises:
+        MissingInputError: no such file.
+    """
+    if template == "none":
+        tokenizer.chat_template = None
+    elif template != "auto":
+        if not follow(template).is_file():
+            raise MissingInputError(f"model.chat_template: {template}: no such file; auto, none, or a Jinja template.")
+        tokenizer.chat_template = follow(template).read_text("utf-8")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -10,19 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import datasets
-import numpy as np
 import torch
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from zoo import streams
 from zoo.errors import ConfigError, DataError
 from zoo.microbatch import Loss
+from zoo.models import head
 from zoo.models import pretrained as hf
-from zoo.samples import Batch, Encoder, Item, Split, TextSample
+from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, Split, TextSample
 from zoo.task import Task
-
-IGNORED = -100
+from zoo.tokens.encoders import PromptEncoder, TokenEncoder, padding
+from zoo.tokens.windows import IGNORED, Packing
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,12 @@ class CausalLM(Task):
             `model_type` with any settings of that type.
         tokenizer: hub id or folder; null for that of pretrained.
         vocab_size: instead of tokenizer: train a byte-level BPE of this many tokens on the training text.
-        max_length: tokens of a window.
+        max_length: tokens of a window. What is longer is divided into several.
+        packing: true for as many documents in a window as fit, each with attention and positions of its own, so that
+            loss and gradients are those of the documents one by one; joined for one continuous text, in which
+            attention looks across the ends of documents (faster on a card); false for a document a window, padded.
+        chat_template: for conversations and prompts with completions: auto for that of the tokenizer, none, or a file
+            with a Jinja template.
         stride: test only: tokens from one window to the next; null for max_length. A smaller one gives every token more
             context, and a lower perplexity.
         dropout: for every dropout in the network.
@@ -71,6 +75,8 @@ class CausalLM(Task):
         tokenizer: str | None = None,
         vocab_size: int | None = None,
         max_length: int = 512,
+        packing: Packing = True,
+        chat_template: str = "auto",
         stride: int | None = None,
         dropout: float = 0.0,
         sampling: Sampling = Sampling(),
@@ -86,14 +92,19 @@ class CausalLM(Task):
         self.pretrained, self.architecture = pretrained, architecture
         self.tokenizer_name, self.vocab_size = tokenizer or pretrained, vocab_size
         self.max_length, self.stride = max_length, stride or max_length
+        self.packing, self.chat_template = packing, chat_template
         self.dropout, self.sampling = dropout, sampling
+        self._apart = False
+        """Whether the network has been seen to keep packed documents apart."""
 
     # The network ------------------------------------------------------------------------------------------------
 
-    def adapt(self, samples: Sequence[TextSample]) -> None:
+    def adapt(self, samples: Sequence[Any]) -> None:
         if self.vocab_size:
-            self.tokenizer = hf.train_tokenizer((sample.text for sample in samples), self.vocab_size)
+            self.tokenizer = hf.train_tokenizer((_words(sample) for sample in samples), self.vocab_size)
+            hf.set_chat_template(self.tokenizer, self.chat_template)
         self.learned = {"tokenizer": hf.tokenizer_files(self.tokenizer), "config": self.config().to_dict()}
+        self.learned["dialogue"] = isinstance(samples[0], (ChatSample, CompletionSample))
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -101,7 +112,9 @@ class CausalLM(Task):
             return hf.tokenizer_from_files(self.learned["tokenizer"])
         if self.tokenizer_name is None:
             raise ConfigError("a model from scratch has no tokenizer before it is trained; name a run with --run.")
-        return hf.load_tokenizer(self.tokenizer_name)
+        tokenizer = hf.load_tokenizer(self.tokenizer_name)
+        hf.set_chat_template(tokenizer, self.chat_template)
+        return tokenizer
 
     def config(self) -> Any:
         """The architecture, with this task's dropout and this tokenizer's vocabulary."""
@@ -146,21 +159,66 @@ class CausalLM(Task):
 
     def encoder(self, split: Split) -> Encoder:
         if split == "predict":
-            return PromptEncoder(self.tokenizer)
-        return WindowEncoder(self.tokenizer, self.max_length, self.stride if split == "test" else self.max_length)
+            return PromptEncoder(self.tokenizer, chat=self.learned.get("dialogue", False))
+        stride = self.stride if split == "test" else self.max_length
+        return TokenEncoder(self.tokenizer, self.max_length, stride, self.packing)
 
     def example_batch(self, n: int) -> Batch:
-        generator = streams.generator("example batch")
-        ids = torch.randint(0, len(self.tokenizer), (n, self.max_length), generator=generator)
-        return {"input_ids": ids, "targets": ids}
+        ids = torch.randint(0, len(self.tokenizer), (n, self.max_length), generator=streams.generator("example batch"))
+        batch = {"input_ids": ids, "targets": ids}
+        halves = torch.arange(self.max_length).remainder(self.max_length // 2 + 1).repeat(n, 1)
+        return batch | ({"position_ids": halves} if self.packing is True else {})
+
+    def marked(self, item: Item) -> str:
+        """A document or conversation as the network gets it, what it learns of it in ⟦ ⟧."""
+        ids = item["input_ids"]
+        learned = item.get("learned", [0, *([1] * (len(ids) - 1))])
+        turns = [i for i in range(len(ids)) if i == 0 or bool(learned[i]) != bool(learned[i - 1])]
+        parts = [
+            (bool(learned[a]), self.tokenizer.decode(ids[a:b]))
+            for a, b in zip(turns, [*turns[1:], len(ids)], strict=True)
+        ]
+        text = "".join(f"⟦{part}⟧" if learns else part for learns, part in parts)
+        return f"{len(ids)} tokens, {int(sum(learned))} of them learned: {text}"
 
     # What is computed -------------------------------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Loss:
-        logits = self.network(batch["input_ids"], use_cache=False).logits  # [B, T, V]
         targets = batch["targets"]  # [B, T], each the token after
-        total = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
-        return total, (targets != IGNORED).sum()
+        wanted = targets.flatten()
+        if not self._plain_head:
+            total = head.cross_entropy(self.logits(batch).flatten(0, 1), wanted)
+            return total, (targets != IGNORED).sum()
+        rows = self.hidden(batch).flatten(0, 1)
+        if self.learned.get("dialogue"):  # most rows have no target, and need no logits
+            rows, wanted = rows[wanted != IGNORED], wanted[wanted != IGNORED]
+        output = self.network.get_output_embeddings()
+        return head.summed_cross_entropy(rows, output.weight, output.bias, wanted), (targets != IGNORED).sum()
+
+    def logits(self, batch: Batch) -> Tensor:
+        """[B, T, V]. For a loss of your own; `loss` does without, as they are the largest tensor of all."""
+        return self.network(**self._inputs(batch)).logits
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """[B, T, D], what the last layer makes logits of."""
+        return self.network.base_model(**self._inputs(batch))[0]
+
+    def _inputs(self, batch: Batch) -> dict[str, Any]:
+        """With a cache, positions that begin anew would not keep documents apart."""
+        positions = batch.get("position_ids")
+        if positions is not None and not self._apart:
+            if not head.keeps_apart(self.network):
+                kind = self.network.config.model_type
+                raise ConfigError(f"{kind} cannot keep packed documents apart. Set model.packing to joined or false.")
+            self._apart = True
+        return {"input_ids": batch["input_ids"], "position_ids": positions, "use_cache": False}
+
+    @cached_property
+    def _plain_head(self) -> bool:
+        return head.is_plain(self.network)
+
+    def to_compile(self) -> nn.Module:
+        return self.network.base_model if self._plain_head else self.network
 
     def figures(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
         perplexity = math.exp(means["loss"]) if means["loss"] < 700 else math.inf
@@ -168,7 +226,8 @@ class CausalLM(Task):
 
     def protocol(self, split: Split) -> dict[str, Any]:
         stride = self.stride if split == "test" else self.max_length
-        return {"perplexity": "per token", "window": self.max_length, "stride": stride}
+        across = "joined" if self.packing == "joined" else "each by itself"
+        return {"perplexity": "per token", "window": self.max_length, "stride": stride, "documents": across}
 
     def predict_batch(self, batch: Batch) -> list[dict[str, Any]]:
         s = self.sampling
@@ -180,7 +239,7 @@ class CausalLM(Task):
             attention_mask=batch["attention_mask"],
             max_new_tokens=min(s.max_new_tokens, self._room(batch["input_ids"].shape[1])),
             num_return_sequences=s.num_sequences,
-            pad_token_id=_padding(self.tokenizer),
+            pad_token_id=padding(self.tokenizer),
             **chance,
         )  # [B * num_sequences, T + max_new_tokens]
         new = self.tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -209,112 +268,8 @@ class CausalLM(Task):
         self.tokenizer.save_pretrained(folder)
 
 
-class WindowEncoder(Encoder):
-    """Documents to tokens, each ended by EOS and joined to one stream; the stream cut into windows.
-
-    Args:
-        length: tokens of a window.
-        stride: tokens from one window to the next. A token is scored in the first window that has it, the first token
-            of a window never (it has no context there): with stride = length that is one token in `length`.
-    """
-
-    cached = True
-
-    def __init__(self, tokenizer: Any, length: int, stride: int):
-        self.tokenizer, self.length, self.stride = tokenizer, length, stride
-
-    def fingerprint(self) -> str:
-        return f"tokens 1, EOS {self.tokenizer.eos_token_id}, {self.tokenizer.backend_tokenizer.to_str()}"
-
-    def encode(self, samples: Sequence[TextSample]) -> list[Item]:
-        encoded = self.tokenizer([sample.text for sample in samples], verbose=False)["input_ids"]
-        return [{"input_ids": np.asarray(self._ended(ids), dtype=np.int32)} for ids in encoded]
-
-    def _ended(self, ids: list[int]) -> list[int]:
-        end = self.tokenizer.eos_token_id
-        return ids if end is None or (ids and ids[-1] == end) else [*ids, end]
-
-    def arrange(self, items: Sequence[Item]) -> Sequence[Item]:
-        return Windows(items, self.length, self.stride)
-
-    def collate(self, items: Sequence[Item]) -> Batch:
-        longest = max(len(item["input_ids"]) for item in items)
-        ids = torch.full((len(items), longest), _padding(self.tokenizer))  # [B, T]
-        targets = torch.full_like(ids, IGNORED)
-        for row, item in enumerate(items):
-            tokens = torch.as_tensor(np.asarray(item["input_ids"], dtype=np.int64))
-            ids[row, : len(tokens)] = tokens
-            first = item["first_scored"]
-            targets[row, first - 1 : len(tokens) - 1] = tokens[first:]
-        # Padding stands to the right of causal attention, which never looks there: no mask, and the fast kernel.
-        return {"input_ids": ids, "targets": targets}
-
-
-class Windows(Sequence):
-    """Windows over a memory-mapped stream of tokens; nothing of it is in memory but what is asked for."""
-
-    def __init__(self, documents: Any, length: int, stride: int):
-        self.documents: datasets.Dataset = documents
-        self.length, self.stride = length, stride
-        self.total = int(self._bounds[-1])
-        self._first = max(1, length - stride)
-
-    @cached_property
-    def _chunks(self) -> list[np.ndarray]:
-        return [chunk.flatten().to_numpy() for chunk in self.documents.data.column("input_ids").chunks]
-
-    @cached_property
-    def _bounds(self) -> np.ndarray:
-        return np.cumsum([0, *(len(chunk) for chunk in self._chunks)])
-
-    def __getstate__(self) -> dict[str, Any]:  # workers map the file themselves
-        return {k: v for k, v in vars(self).items() if k not in ("_chunks", "_bounds")}
-
-    def __len__(self) -> int:
-        """Windows that score at least one token."""
-        return max(1, math.ceil((self.total - self._first) / self.stride)) if self.total > 1 else 0
-
-    def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        start = index * self.stride
-        first = 1 if index == 0 else self._first
-        return {"input_ids": self.tokens(start, min(start + self.length, self.total)), "first_scored": first}
-
-    def tokens(self, start: int, stop: int) -> np.ndarray:
-        """[stop - start] int32 of the stream."""
-        low, high = np.searchsorted(self._bounds, [start, stop - 1], side="right") - 1
-        parts = [
-            self._chunks[i][max(start - self._bounds[i], 0) : stop - self._bounds[i]] for i in range(low, high + 1)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-class PromptEncoder(Encoder):
-    """Prompts to token ids, padded on the left so that every one ends where its continuation begins."""
-
-    def __init__(self, tokenizer: Any):
-        self.tokenizer = tokenizer
-
-    def encode(self, samples: Sequence[TextSample]) -> list[Item]:
-        items = []
-        for sample in samples:
-            ids = self.tokenizer(sample.text, verbose=False)["input_ids"]
-            end = self.tokenizer.eos_token_id
-            items.append({"prompt": sample.text, "input_ids": ids or [self.tokenizer.bos_token_id or end]})
-        return items
-
-    def collate(self, items: Sequence[Item]) -> Batch:
-        longest = max(len(item["input_ids"]) for item in items)
-        pad = _padding(self.tokenizer)
-        gaps = [longest - len(item["input_ids"]) for item in items]
-        return {
-            "input_ids": torch.tensor([[pad] * g + item["input_ids"] for g, item in zip(gaps, items, strict=True)]),
-            "attention_mask": torch.tensor([[0] * g + [1] * (longest - g) for g in gaps]),
-            "prompt": [item["prompt"] for item in items],
-        }
-
-
-def _padding(tokenizer: Any) -> int:
-    """What stands where nothing is; masked by length, so that any id will do."""
-    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+def _words(sample: Any) -> str:
+    """The text of a sample, for a new tokenizer."""
+    if isinstance(sample, ChatSample):
+        return "\n".join(str(message.get("content")) for message in sample.messages)
+    return sample.prompt + sample.completion if isinstance(sample, CompletionSample) else sample.text

@@ -1,0 +1,147 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import save_tiny
+from torch import Tensor
+from torch.nn import functional as F
+from transformers.activations import NewGELUActivation
+
+from zoo.models import head
+from zoo.models import pretrained as hf
+from zoo.probe import CpuMeter
+
+N, D, V = 200, 8, 50
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head, "_LOGITS_AT_ONCE", 32 * V)
+
+
+def inputs(bias: bool = True) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(n, D, generator=generator).requires_grad_() for n in (N, V))
+    targets = torch.randint(0, V, (N,), generator=generator)
+    targets[::3] = head.IGNORED
+    return hidden, weight, torch.randn(V, generator=generator).requires_grad_() if bias else None, targets
+
+
+def value_and_gradients(loss: Any, bias: bool, dtype: torch.dtype | None = None) -> list[Tensor]:
+    hidden, weight, b, targets = inputs(bias)
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+        total = loss(hidden, weight, b, targets)
+    (total / 64).backward()
+    return [total.detach(), *(t.grad for t in (hidden, weight, b) if t is not None)]
+
+
+def reference(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+    return F.cross_entropy(F.linear(hidden, weight, bias).float(), targets, reduction="sum")
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("fused", [True, False])
+def test_loss_and_gradients_in_chunks_are_those_of_the_whole(
+    bias: bool, fused: bool, small_chunks: None, monkeypatch: Any
+):
+    if fused and head._FUSED is None:
+        pytest.skip("this torch has no linear_cross_entropy")
+    if not fused:
+        monkeypatch.setattr(head, "_FUSED", None)
+    found = value_and_gradients(head.summed_cross_entropy, bias)
+    for a, b in zip(found, value_and_gradients(reference, bias), strict=True):
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_under_autocast_they_are_as_exact_as_the_whole(dtype: torch.dtype, small_chunks: None):
+    exact = value_and_gradients(reference, True)
+    whole = value_and_gradients(reference, True, dtype)
+    for ours, theirs, true in zip(
+        value_and_gradients(head.summed_cross_entropy, True, dtype), whole, exact, strict=True
+    ):
+        assert (ours - true).norm() <= 1.5 * (theirs - true).norm() + 1e-6 * true.norm()
+
+
+def test_sixteen_bits_do_not_go_through_the_fused_kernel(small_chunks: None, monkeypatch: Any):
+    def refused(*args: Any, **kwargs: Any) -> Tensor:
+        raise AssertionError
+
+    monkeypatch.setattr(head, "_FUSED", refused)
+    for dtype in (torch.float16, torch.bfloat16):
+        assert value_and_gradients(head.summed_cross_entropy, False, dtype)[0].dtype == torch.float32
+
+
+def test_an_evaluation_is_the_same_sum(small_chunks: None):
+    with torch.inference_mode():
+        assert torch.allclose(head.summed_cross_entropy(*inputs()), reference(*inputs()))
+
+
+def test_no_target_at_all_is_a_sum_of_zero():
+    hidden, weight, bias, targets = inputs()
+    none = head.summed_cross_entropy(hidden[:0], weight, bias, targets[:0])
+    none.backward()
+    assert none.item() == 0
+
+
+def test_the_peak_is_that_of_a_chunk(monkeypatch: Any):
+    monkeypatch.setattr(head, "_LOGITS_AT_ONCE", 64 * 2000)
+
+    def peak(loss: Any) -> int:
+        hidden, weight = torch.randn(1024, 16, requires_grad=True), torch.randn(2000, 16, requires_grad=True)
+        with CpuMeter([hidden, weight]) as meter:
+            loss(hidden, weight, None, torch.randint(0, 2000, (1024,))).backward()
+        return meter.peak
+
+    assert peak(head.summed_cross_entropy) < peak(reference) / 5
+
+
+def network(folder: Path, **architecture: Any) -> Any:
+    save_tiny(folder, architecture)
+    return hf.load_causal_lm(str(folder), hf.load_config(str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "plain"),
+    [
+        ({"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16}, True),
+        ({"model_type": "llama", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+          "num_attention_heads": 2}, True),
+        ({"model_type": "phi", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+          "num_attention_heads": 2}, True),
+        ({"model_type": "gemma2", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8,
+          "num_attention_heads": 2, "num_key_value_heads": 1, "final_logit_softcapping": 0.1}, False),
+        ({"model_type": "cohere", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+          "num_attention_heads": 2, "logit_scale": 0.5}, False),
+    ],
+    ids=lambda value: value["model_type"] if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_a_head_that_is_more_than_a_matrix_is_told_from_one_that_is_not(
+    architecture: dict[str, Any], plain: bool, tmp_path: Path
+):
+    assert head.is_plain(network(tmp_path / "model", **architecture)) is plain
+
+
+@pytest.mark.parametrize(("kind", "apart"), [("gpt2", True), ("bloom", False)])
+def test_who_keeps_packed_documents_apart_is_found_out(kind: str, apart: bool, tmp_path: Path):
+    sizes = {"gpt2": {"n_embd": 16}, "bloom": {"hidden_size": 16}}[kind]
+    assert head.keeps_apart(network(tmp_path / kind, model_type=kind, n_layer=2, n_head=2, **sizes)) is apart
+
+
+def test_trying_leaves_modes_and_gradients_as_they_were(tmp_path: Path):
+    net = network(tmp_path / "model", model_type="gpt2", n_layer=1, n_head=2, n_embd=16)
+    net.train()
+    net.transformer.h[0].eval()
+    before = [m.training for m in net.modules()]
+    head.is_plain(net)
+    assert [m.training for m in net.modules()] == before
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_gelu_new_is_one_kernel_with_the_same_values(tmp_path: Path):
+    net = network(tmp_path / "model", model_type="gpt2", n_layer=1, n_head=2, n_embd=16)
+    assert not [m for m in net.modules() if isinstance(m, NewGELUActivation)]
+    assert net.config.activation_function == "gelu_new"
+    x = torch.linspace(-6, 6, 1001)
+    assert torch.allclose(net.transformer.h[0].mlp.act(x), NewGELUActivation()(x), atol=1e-6)

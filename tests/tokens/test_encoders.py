@@ -1,0 +1,164 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import TEXT
+
+import zoo
+from zoo.errors import ConfigError, DataError
+from zoo.models import pretrained as hf
+from zoo.tokens import encoders
+from zoo.tokens.encoders import PromptEncoder, TokenEncoder
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+FORGETS = CHATML.replace("m.content", "(m.content if loop.last else m.content.split('thought')[-1])")
+TURNS = [
+    {"role": "user", "content": "Who?"},
+    {"role": "assistant", "content": "A thought of a fox."},
+    {"role": "user", "content": "And?"},
+    {"role": "assistant", "content": "dogs"},
+]
+
+
+@pytest.fixture
+def tokenizer(tiny_gpt2: Path) -> Any:
+    return hf.load_tokenizer(str(tiny_gpt2))
+
+
+@pytest.fixture
+def chat_tokenizer(tokenizer: Any) -> Any:
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = CHATML
+    return tokenizer
+
+
+def learned(tokenizer: Any, item: dict[str, Any]) -> str:
+    return tokenizer.decode(item["input_ids"][item["learned"] == 1])
+
+
+def test_documents_end_with_exactly_one_eos(tokenizer: Any):
+    end = tokenizer.eos_token
+    items = TokenEncoder(tokenizer, 16, 16).encode([zoo.TextSample(text) for text in ("fox", "", f"dogs{end}")])
+    assert [tokenizer.decode(item["input_ids"]) for item in items] == [f"fox{end}", end, f"dogs{end}"]
+
+
+def test_a_document_begins_with_exactly_one_bos_where_its_tokenizer_adds_one(tokenizer: Any):
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    begin = tokenizer.bos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
+    tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    encode = TokenEncoder(tokenizer, 16, 16).encode
+    for samples in ([zoo.TextSample("fox"), zoo.TextSample("<s>fox")], [zoo.ChatSample(TURNS)]):
+        assert [list(item["input_ids"]).count(begin) for item in encode(samples)] == [1] * len(samples)
+    tokenizer.chat_template = tokenizer.chat_template.removeprefix("{{ bos_token }}")
+    chat = encode([zoo.ChatSample(TURNS)])[0]["input_ids"]
+    assert (chat[0], list(chat).count(begin)) == (begin, 1)
+    prompt = PromptEncoder(tokenizer).encode([zoo.ChatSample(TURNS[:1])])[0]["input_ids"]
+    assert prompt == list(chat[: len(prompt)])
+
+
+def test_a_long_document_is_tokenised_in_parts_with_the_same_tokens(tokenizer: Any, monkeypatch: Any):
+    whole = TokenEncoder(tokenizer, 16, 16).encode([zoo.TextSample(TEXT), zoo.TextSample("fox")])
+    monkeypatch.setattr(encoders, "_PART", 1000)
+    calls: list[int] = []
+    parts = list(encoders._parts(TEXT))
+    calls += [len(part) for part in parts]
+    assert len(calls) > 10
+    assert "".join(parts) == TEXT
+    again = TokenEncoder(tokenizer, 16, 16).encode([zoo.TextSample(TEXT), zoo.TextSample("fox")])
+    assert all(np.array_equal(a["input_ids"], b["input_ids"]) for a, b in zip(whole, again, strict=True))
+
+
+def test_the_real_eos_is_a_target_although_it_also_pads(tokenizer: Any):
+    encoder = TokenEncoder(tokenizer, 16, 16)
+    end = tokenizer.eos_token_id
+    short = {"input_ids": np.array([5, 6, end]), "targets": np.array([6, end, -100]), "position_ids": np.arange(3)}
+    long = {"input_ids": np.arange(5), "targets": np.array([1, 2, 3, 4, -100]), "position_ids": np.arange(5)}
+    batch = encoder.collate([{**short, "segments": 1}, {**long, "segments": 1}])
+    assert batch["targets"][0].tolist() == [6, end, -100, -100, -100]
+    assert "position_ids" not in batch  # nothing is packed: the fast kernel
+
+
+def test_what_the_assistant_says_is_learned_with_the_marker_that_ends_it(chat_tokenizer: Any):
+    items = TokenEncoder(chat_tokenizer, 64, 64).encode([zoo.ChatSample(TURNS)])
+    assert [learned(chat_tokenizer, item) for item in items] == ["A thought of a fox.<|im_end|>dogs<|im_end|>"]
+    text = chat_tokenizer.apply_chat_template(TURNS, tokenize=False)
+    assert items[0]["input_ids"].tolist() == chat_tokenizer(text)["input_ids"]
+
+
+def test_a_template_that_changes_earlier_turns_gives_a_text_for_each(chat_tokenizer: Any):
+    chat_tokenizer.chat_template = FORGETS
+    items = TokenEncoder(chat_tokenizer, 64, 64).encode([zoo.ChatSample(TURNS)])
+    assert [learned(chat_tokenizer, item) for item in items] == ["A thought of a fox.<|im_end|>", "dogs<|im_end|>"]
+    assert "A thought" in chat_tokenizer.decode(items[0]["input_ids"])
+    assert "A thought" not in chat_tokenizer.decode(items[1]["input_ids"])
+
+
+def test_a_completion_is_learned_and_ended_and_its_prompt_is_not(tokenizer: Any):
+    item = TokenEncoder(tokenizer, 64, 64).encode([zoo.CompletionSample("The fox", " jumps")])[0]
+    assert learned(tokenizer, item) == f" jumps{tokenizer.eos_token}"
+    assert tokenizer.decode(item["input_ids"]) == f"The fox jumps{tokenizer.eos_token}"
+
+
+def test_a_completion_goes_through_the_template_of_a_chat_model(chat_tokenizer: Any):
+    item = TokenEncoder(chat_tokenizer, 64, 64).encode([zoo.CompletionSample("Who?", "dogs")])[0]
+    assert chat_tokenizer.decode(item["input_ids"]).startswith("<|im_start|>user\nWho?<|im_end|>")
+    assert learned(chat_tokenizer, item) == "dogs<|im_end|>"
+
+
+def test_a_template_without_a_marker_gets_eos(tokenizer: Any):
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"  # noqa: E501
+    item = TokenEncoder(tokenizer, 64, 64).encode([zoo.ChatSample(TURNS[:2])])[0]
+    assert learned(tokenizer, item) == f"A thought of a fox.{tokenizer.eos_token}"
+
+
+def test_a_conversation_in_which_the_assistant_is_silent_has_nothing_to_learn(chat_tokenizer: Any):
+    item = TokenEncoder(chat_tokenizer, 64, 64).encode([zoo.ChatSample(TURNS[:1])])[0]
+    assert item["learned"].sum() == 0
+
+
+def test_what_a_template_refuses_is_told_in_one_line(chat_tokenizer: Any):
+    chat_tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(DataError, match="refuses a conversation of user, assistant: roles must alternate"):
+        TokenEncoder(chat_tokenizer, 64, 64).encode([zoo.ChatSample(TURNS[:2])])
+
+
+def test_a_template_whose_beginning_depends_on_the_answer_is_refused(chat_tokenizer: Any):
+    chat_tokenizer.chat_template = "{{ messages | length }}" + CHATML
+    with pytest.raises(ConfigError, match="writes the beginning of a conversation differently"):
+        TokenEncoder(chat_tokenizer, 64, 64).encode([zoo.ChatSample(TURNS[:2])])
+
+
+def test_texts_and_conversations_do_not_mix(chat_tokenizer: Any):
+    with pytest.raises(DataError, match="mix plain texts with conversations"):
+        TokenEncoder(chat_tokenizer, 64, 64).encode([zoo.TextSample("fox"), zoo.ChatSample(TURNS)])
+
+
+@pytest.mark.parametrize("change", ["template", "vocabulary"])
+def test_another_template_or_tokenizer_is_another_fingerprint(chat_tokenizer: Any, change: str):
+    before = TokenEncoder(chat_tokenizer, 64, 64).fingerprint()
+    if change == "template":
+        chat_tokenizer.chat_template = FORGETS
+    else:
+        chat_tokenizer.add_tokens(["foxes"])
+    assert TokenEncoder(chat_tokenizer, 64, 64).fingerprint() != before
+
+
+def test_a_prompt_to_a_chat_model_is_what_training_saw_before_the_answer(chat_tokenizer: Any):
+    training = TokenEncoder(chat_tokenizer, 64, 64).encode([zoo.ChatSample(TURNS[:2])])[0]
+    before = training["input_ids"][: int(np.argmax(training["learned"]))].tolist()
+    prompts = PromptEncoder(chat_tokenizer, chat=True)
+    items = prompts.encode([zoo.TextSample("Who?"), zoo.ChatSample(TURNS[:1]), zoo.ChatSample(TURNS[:2])])
+    assert [item["input_ids"] for item in items] == [before] * 3
+    assert [item["prompt"] for item in items] == ["Who?"] * 3
+
+
+def test_a_plain_prompt_is_itself(chat_tokenizer: Any):
+    item = PromptEncoder(chat_tokenizer).encode([zoo.TextSample("The fox")])[0]
+    assert chat_tokenizer.decode(item["input_ids"]) == "The fox"

@@ -1,0 +1,169 @@
+"""Texts, conversations and prompts to token ids."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.errors import DataError
+from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, TextSample
+from zoo.tokens import conversations
+from zoo.tokens.windows import IGNORED, Packing, Windows
+
+_PART = 1_000_000
+"""Characters that the tokenizer gets at a time: it needs a hundred bytes and more for each."""
+_SEAM = re.compile(r"(?<=\S\n)(?=\S)")
+
+
+class TokenEncoder(Encoder):
+    """Documents to tokens, each ended by EOS; of conversations and completions also which tokens are learned.
+
+    Args:
+        length, stride, packing: of the windows that the tokens are arranged in, see `Windows`.
+    """
+
+    cached = True
+
+    def __init__(self, tokenizer: Any, length: int, stride: int, packing: Packing = True):
+        self.tokenizer, self.length, self.stride, self.packing = tokenizer, length, stride, packing
+
+    def fingerprint(self) -> str:
+        t = self.tokenizer
+        return f"tokens 3, EOS {t.eos_token_id}, template {t.chat_template}, {t.backend_tokenizer.to_str()}"
+
+    def encode(self, samples: Sequence[Any]) -> list[Item]:
+        dialogue = [isinstance(sample, (ChatSample, CompletionSample)) for sample in samples]
+        if not any(dialogue):
+            return [{"input_ids": np.asarray(ids, dtype=np.int32)} for ids in self._documents(samples)]
+        if not all(dialogue):
+            raise DataError("the data mix plain texts with conversations; they are learned from in different ways.")
+        return [item for sample in samples for item in self._dialogue(sample)]
+
+    def arrange(self, items: Sequence[Item]) -> Windows:
+        return Windows(items, self.length, self.stride, self.packing)
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        longest = max(len(item["input_ids"]) for item in items)
+        ids = torch.full((len(items), longest), padding(self.tokenizer))  # [B, T]
+        targets = torch.full_like(ids, IGNORED)
+        positions = torch.arange(longest).repeat(len(items), 1)
+        for row, item in enumerate(items):
+            n = len(item["input_ids"])
+            ids[row, :n] = torch.as_tensor(np.asarray(item["input_ids"], dtype=np.int64))
+            targets[row, :n] = torch.as_tensor(item["targets"])
+            positions[row, :n] = torch.as_tensor(item["position_ids"])
+        # Padding stands to the right of causal attention, which never looks there: no mask, and the fast kernel.
+        batch = {"input_ids": ids, "targets": targets}
+        return batch | ({"position_ids": positions} if any(item["segments"] > 1 for item in items) else {})
+
+    # Texts ------------------------------------------------------------------------------------------------------
+
+    def _documents(self, samples: Sequence[TextSample]) -> list[list[int]]:
+        parts = [list(_parts(sample.text)) for sample in samples]
+        flat = self.tokenizer([part for first, *_ in parts for part in [first]], verbose=False)["input_ids"]
+        rest = [part for _, *later in parts for part in later]
+        more = iter(self.tokenizer(rest, verbose=False, add_special_tokens=False)["input_ids"] if rest else [])
+        return [
+            self._ended(sum((next(more) for _ in later), ids)) for ids, (_, *later) in zip(flat, parts, strict=True)
+        ]
+
+    def _ended(self, ids: list[int]) -> list[int]:
+        """With exactly one BOS, where the tokenizer has begun the text with one, and exactly one EOS."""
+        end, begin = self.tokenizer.eos_token_id, self.tokenizer.bos_token_id
+        while begin is not None and begin != end and ids[:2] == [begin, begin]:
+            ids = ids[1:]
+        return ids if end is None or (ids and ids[-1] == end) else [*ids, end]
+
+    # Conversations ----------------------------------------------------------------------------------------------
+
+    def _dialogue(self, sample: ChatSample | CompletionSample) -> list[Item]:
+        return [self._learned(text, spans) for text, spans in conversations.rendered(self.tokenizer, sample)]
+
+    def _learned(self, text: str, spans: list[tuple[int, int]]) -> Item:
+        """Tokens that begin in a span are learned; one that straddles its beginning belongs to what came before."""
+        ids, offsets = templated_tokens(self.tokenizer, text)
+        learned = np.zeros(len(ids), dtype=np.uint8)
+        for start, stop in spans:
+            learned[(offsets[:, 0] >= start) & (offsets[:, 0] < stop) & (offsets[:, 1] > offsets[:, 0])] = 1
+        if spans and spans[-1][1] >= len(text.rstrip()) and not self._is_ended(ids):
+            ids, learned = [*ids, self.tokenizer.eos_token_id], np.append(learned, np.uint8(1))
+        return {"input_ids": np.asarray(ids, dtype=np.int32), "learned": learned}
+
+    def _is_ended(self, ids: list[int]) -> bool:
+        """Whether a marker says that the assistant has ended, or there is none that could."""
+        if (end := self.tokenizer.eos_token_id) is None:
+            return True
+        last = next((i for i in reversed(ids) if self.tokenizer.decode([i]).strip()), None)
+        return last in {end, *self.tokenizer.added_tokens_decoder}
+
+
+class PromptEncoder(Encoder):
+    """Prompts to token ids, padded on the left so that every one ends where its continuation begins.
+
+    Args:
+        chat: whether a plain text is what a user says to a chat model, to be put into its template.
+    """
+
+    def __init__(self, tokenizer: Any, chat: bool = False):
+        self.tokenizer, self.chat = tokenizer, chat
+
+    def encode(self, samples: Sequence[Any]) -> list[Item]:
+        return [self._item(sample) for sample in samples]
+
+    def _item(self, sample: Any) -> Item:
+        shown = text = sample.prompt if isinstance(sample, CompletionSample) else getattr(sample, "text", "")
+        messages = [{"role": "user", "content": text}]
+        if isinstance(sample, ChatSample):
+            messages = [*sample.messages[:-1], *(m for m in sample.messages[-1:] if m["role"] != "assistant")]
+            shown = messages[-1]["content"] if messages else ""
+        templated = isinstance(sample, ChatSample) or (self.chat and self.tokenizer.chat_template is not None)
+        if templated:
+            text = conversations.prompt(self.tokenizer, messages)
+        ids = (
+            templated_tokens(self.tokenizer, text)[0] if templated else self.tokenizer(text, verbose=False)["input_ids"]
+        )
+        end = self.tokenizer.eos_token_id
+        return {"prompt": shown, "input_ids": ids or [self.tokenizer.bos_token_id or end]}
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        longest = max(len(item["input_ids"]) for item in items)
+        pad = padding(self.tokenizer)
+        gaps = [longest - len(item["input_ids"]) for item in items]
+        return {
+            "input_ids": torch.tensor([[pad] * g + item["input_ids"] for g, item in zip(gaps, items, strict=True)]),
+            "attention_mask": torch.tensor([[0] * g + [1] * (longest - g) for g in gaps]),
+            "prompt": [item["prompt"] for item in items],
+        }
+
+
+def templated_tokens(tokenizer: Any, text: str) -> tuple[list[int], np.ndarray]:
+    """Token ids and [N, 2] the characters each stands for, of a text that a template has made.
+
+    The template has written its special tokens itself; BOS is added only where this tokenizer begins every text with
+    it and the template has not.
+    """
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ids, offsets = encoded["input_ids"], np.asarray(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+    begin = tokenizer.bos_token_id
+    if begin is not None and ids[:1] != [begin] and tokenizer("")["input_ids"][:1] == [begin]:
+        return [begin, *ids], np.concatenate([np.zeros((1, 2), dtype=np.int64), offsets])
+    return ids, offsets
+
+
+def padding(tokenizer: Any) -> int:
+    """What stands where nothing is; masked by length, so that any id will do."""
+    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The text in parts of about a million characters, parted between two lines where tokens hardly ever cross."""
+    start = 0
+    while len(text) - start > _PART:
+        seam = _SEAM.search(text, start + _PART)
+        if seam is None:
+            break
+        yield text[start : seam.start()]
+        start = seam.start()
+    yield text[start:]
