@@ -1,6 +1,6 @@
 import json
 import math
-import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,17 @@ def test_the_dropout_setting_reaches_every_dropout_of_every_family(tiny_gpt2: Pa
         assert {v for v in found.values() if isinstance(v, float)} == {0.25}
 
 
+def test_a_config_with_settings_that_its_type_does_not_know_is_none_the_worse(tiny_gpt2: Path, here: Path):
+    """Real ones have them: _model_name_or_path, transformers.js_config …"""
+    shutil.copytree(tiny_gpt2, "real")
+    config = json.loads(Path("real/config.json").read_text())
+    Path("real/config.json").write_text(json.dumps(config | {"unk_token_id": 0, "of_another_tool": {"a": 1}}))
+    Path("t.txt").write_text(TEXT[:3000])
+    task = zoo.CausalLM(pretrained="real", max_length=LENGTH, optimizer=ADAMW)
+    trainer(1).fit(task, datamodule=zoo.TextData(train="t.txt"))
+    assert task.network.config.of_another_tool == {"a": 1}
+
+
 def test_left_padding_does_not_change_a_greedy_continuation(tiny_gpt2: Path):
     sampling = zoo.tasks.causal_lm.Sampling(max_new_tokens=8, temperature=0)
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), sampling=sampling, max_length=LENGTH, optimizer=ADAMW)
@@ -214,25 +225,3 @@ def test_weights_that_do_not_match_are_refused_by_name(tiny_gpt2: Path, here: Pa
 def test_a_window_longer_than_the_positions_is_refused(tiny_gpt2: Path):
     with pytest.raises(ConfigError, match="max_length is 65; this architecture has 64 positions"):
         zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=65, optimizer=ADAMW).config()
-
-
-@pytest.mark.assets
-@pytest.mark.skipif("ZOO_ASSETS" not in os.environ, reason="ZOO_ASSETS names no folder with smollm2")
-def test_a_real_llama_has_the_perplexity_that_plain_transformers_measures(here: Path, zoo_command: Any):
-    """SmolLM2-135M on the last 60,000 characters of tiny-shakespeare, twelve windows of 512, 32 bits."""
-    assets = Path(os.environ["ZOO_ASSETS"])
-    Path("tail.txt").write_text((assets / "tinyshakespeare.txt").read_text()[-60_000:])
-    flags = ["--model=zoo.CausalLM", f"--model.pretrained={assets / 'smollm2'}", "--model.max_length=512",
-             "--model.optimizer=torch.optim.AdamW", "--data=zoo.TextData", "--data.test=tail.txt",
-             "--data.eval_batch_size=4", "--trainer.limit_test_batches=3", "--trainer.accelerator=cpu",
-             "--trainer.max_steps=1"]  # fmt: skip
-    Path("none.yaml").write_text("{}\n")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
-    code, _, _ = zoo_command("test", "--config=none.yaml", *flags)
-    torch.set_num_threads(threads)
-    assert code == 0
-    figures = json.loads((here / "runs/none/pretrained/metrics.json").read_text())["test"]["figures"]
-    assert figures["tokens"] == 6132
-    assert figures["loss"] == pytest.approx(3.38387, abs=5e-6)
-    assert figures["perplexity"] == pytest.approx(29.4846, abs=5e-5)

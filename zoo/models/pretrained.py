@@ -50,6 +50,11 @@ def make_config(settings: dict[str, Any]) -> PreTrainedConfig:
     return config
 
 
+def config_again(settings: dict[str, Any]) -> PreTrainedConfig:
+    """The architecture that `to_dict` once gave these settings; a real one often has more of them than its type knows."""
+    return CONFIG_MAPPING[settings["model_type"]].from_dict(settings)
+
+
 def set_dropout(config: PreTrainedConfig, probability: float) -> None:
     """Set every dropout that the architecture has, under whatever names."""
     for name, value in config.to_dict().items():

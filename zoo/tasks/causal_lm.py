@@ -134,7 +134,7 @@ class CausalLM(Task):
         return config
 
     def _learned_config(self) -> Any:
-        config = hf.make_config(self.learned["config"])
+        config = hf.config_again(self.learned["config"])
         for name, value in self.architecture.items() if isinstance(self.architecture, dict) else ():
             if (found := getattr(config, name)) != value:
                 raise ConfigError(

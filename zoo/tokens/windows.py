@@ -117,27 +117,29 @@ class Windows(Sequence):
     def __getitem__(self, index: Any) -> Any:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        parts = [self._segment(i) for i in self._order[self._rows[index] : self._rows[index + 1]]]
-        joined = [column[0] if len(parts) == 1 else np.concatenate(column) for column in zip(*parts, strict=True)]
-        return {**dict(zip(("input_ids", "targets", "position_ids"), joined, strict=True)), "segments": len(parts)}
-
-    def _segment(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        start, stop, first = int(self.starts[i]), int(self.stops[i]), int(self.firsts[i])
-        ids = self.tokens(start, stop)
-        targets = np.full(len(ids), IGNORED, dtype=np.int64)
-        targets[first - 1 : -1] = ids[first:]
+        chosen = self._order[self._rows[index] : self._rows[index + 1]]
+        starts, stops, firsts = self.starts[chosen], self.stops[chosen], self.firsts[chosen]
+        lengths = stops - starts
+        ids = self._read(self._chunks, starts, stops)
+        positions = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        has_next = positions + 1 < np.repeat(lengths, lengths)
+        is_target = has_next & (positions + 1 >= np.repeat(firsts, lengths))
         if self._flags is not None:
-            targets[:-1][self._read(self._flags, start + 1, stop) == 0] = IGNORED
-        return ids, targets, np.arange(len(ids))
+            is_target[:-1] &= self._read(self._flags, starts, stops)[1:] == 1
+        targets = np.full(len(ids), IGNORED, dtype=np.int64)
+        targets[:-1][is_target[:-1]] = ids[1:][is_target[:-1]]
+        return {"input_ids": ids, "targets": targets, "position_ids": positions, "segments": len(chosen)}
 
     def tokens(self, start: int, stop: int) -> np.ndarray:
         """[stop - start] int32 of the stream."""
-        return self._read(self._chunks, start, stop)
+        return self._read(self._chunks, np.array([start]), np.array([stop]))
 
-    def _read(self, chunks: list[np.ndarray], start: int, stop: int) -> np.ndarray:
-        bounds = self._chunk_bounds
-        low, high = np.searchsorted(bounds, [start, stop - 1], side="right") - 1
-        parts = [chunks[i][max(start - bounds[i], 0) : stop - bounds[i]] for i in range(low, high + 1)]
+    def _read(self, chunks: list[np.ndarray], starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+        """What is between the bounds of each segment, one after the other."""
+        bounds, parts = self._chunk_bounds, []
+        low, high = np.searchsorted(bounds, [starts, stops - 1], side="right") - 1
+        for start, stop, first, last in zip(*(x.tolist() for x in (starts, stops, low, high)), strict=True):
+            parts += [chunks[i][max(start - bounds[i], 0) : stop - bounds[i]] for i in range(first, last + 1)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
