@@ -51,7 +51,7 @@ def make_config(settings: dict[str, Any]) -> PreTrainedConfig:
 
 
 def config_again(settings: dict[str, Any]) -> PreTrainedConfig:
-    """The architecture that `to_dict` once gave these settings; a real one often has more of them than its type knows."""
+    """The architecture that `to_dict` once gave these settings; real ones have more of them than their type knows."""
     return CONFIG_MAPPING[settings["model_type"]].from_dict(settings)
 
 
