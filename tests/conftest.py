@@ -58,7 +58,7 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def save_tiny(folder: Path, architecture: dict[str, Any]) -> None:
+def save_tiny(folder: Path, architecture: dict[str, Any], chat_template: str | None = None) -> None:
     from zoo.models import pretrained as hf
 
     tokenizer = hf.train_tokenizer([TEXT], 300)
@@ -66,6 +66,7 @@ def save_tiny(folder: Path, architecture: dict[str, Any]) -> None:
     config = hf.make_config({**architecture, "vocab_size": 300, "bos_token_id": end, "eos_token_id": end})
     torch.manual_seed(0)
     hf.build_causal_lm(config).save_pretrained(folder)
+    tokenizer.chat_template = chat_template
     tokenizer.save_pretrained(folder)
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import TEXT, save_tiny
 from contract_cases import tiny_vit
-from hub_cache import put_dataset, put_model
+from hub_cache import CHAT_FEATURES, put_dataset, put_model
 from PIL import Image
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -21,6 +21,15 @@ TINY = {
         "hidden_size": 16, "intermediate_size": 32,
     },
 }  # fmt: skip
+TINY["HuggingFaceTB/SmolLM2-135M-Instruct"] = TINY["HuggingFaceTB/SmolLM2-360M"]
+CHATS = [
+    [{"role": "user", "content": f"What is {i}?"}, {"role": "assistant", "content": f"A number: {i}."}]
+    for i in range(30)
+]
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
 SMALLER = {"gpt2_scratch": [f"--model.architecture.{k}={v}" for k, v in TINY["gpt2"].items()]}
 SHORT = ["--trainer.max_steps=2", "--trainer.limit_val_batches=1", "--trainer.accelerator=cpu"]
 
@@ -28,9 +37,15 @@ SHORT = ["--trainer.max_steps=2", "--trainer.limit_val_batches=1", "--trainer.ac
 @pytest.fixture(scope="module", autouse=True)
 def hub() -> None:
     for name, architecture in TINY.items():
-        put_model(name, lambda folder, architecture=architecture: save_tiny(folder, architecture))
+        put_model(name, lambda folder, architecture=architecture: save_tiny(folder, architecture, TEMPLATE))
+    put_datasets()
+
+
+def put_datasets() -> None:
     rows = [f"{line} \n" for line in TEXT.splitlines()]
     put_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", {"train": rows, "validation": rows[:99], "test": rows[99:]})
+    splits = {"train": CHATS, "test": CHATS[:9]}
+    put_dataset("HuggingFaceTB/smoltalk", "everyday-conversations", splits, CHAT_FEATURES)
 
 
 @pytest.fixture

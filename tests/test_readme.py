@@ -1,5 +1,6 @@
 """Every command in the README runs, in its order, as a new user would type it; only the training is cut short."""
 
+import json
 import re
 import shlex
 import shutil
@@ -8,9 +9,9 @@ from typing import Any
 
 import pytest
 from conftest import TEXT, save_tiny
-from hub_cache import put_dataset, put_model
+from hub_cache import put_model
 from PIL import Image
-from test_configs import TINY
+from test_configs import CHATS, TEMPLATE, TINY, put_datasets
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -34,9 +35,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(12):
             colour = (20 * i, 99, 200 if name == "cats" else 20)
             Image.new("RGB", (16, 12), colour).save(folder / "my_pictures" / name / f"{i}.png")
-    put_model("gpt2", lambda path: save_tiny(path, TINY["gpt2"]))
-    rows = [f"{line} \n" for line in TEXT.splitlines()]
-    put_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", {"train": rows, "validation": rows[:99], "test": rows[99:]})
+    (folder / "chats.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in CHATS))
+    for name in ("gpt2", "HuggingFaceTB/SmolLM2-135M-Instruct"):
+        put_model(name, lambda path, name=name: save_tiny(path, TINY[name], TEMPLATE))
+    put_datasets()
     return folder
 
 

@@ -78,7 +78,7 @@ def shifted(windows: dict[str, torch.Tensor]) -> torch.Tensor:
 # The rivals -------------------------------------------------------------------------------------------------------
 
 
-def zoo(folder: Path, on_step: OnStep) -> None:
+def zoo(folder: Path, on_step: OnStep, packing: Any = True) -> None:
     from functools import partial
 
     from lightning.pytorch import Callback
@@ -93,6 +93,7 @@ def zoo(folder: Path, on_step: OnStep) -> None:
         architecture={"model_type": "llama", **SIZES, "max_position_embeddings": PADDED},
         tokenizer=str(folder / "tokenizer"),
         max_length=LENGTH,
+        packing=packing,
         schedule="constant",
         optimizer=partial(torch.optim.AdamW, lr=RATE),
     )
@@ -104,9 +105,20 @@ def zoo(folder: Path, on_step: OnStep) -> None:
     trainer.fit(task, datamodule=data)
 
 
-def bare(folder: Path, on_step: OnStep) -> None:
+def zoo_joined(folder: Path, on_step: OnStep) -> None:
+    """Attention looks across the ends of lines: no mask."""
+    zoo(folder, on_step, "joined")
+
+
+def flex(folder: Path, on_step: OnStep) -> None:
+    """The bare loop, with FlexAttention instead of a mask."""
+    bare(folder, on_step, "flex_attention")
+
+
+def bare(folder: Path, on_step: OnStep, attention: str = "sdpa") -> None:
     """A loop as one writes it by hand, on the ready-made windows."""
     network, windows = build(folder).train(), torch.load(folder / "train-True.pt")
+    network.set_attn_implementation(attention)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, fused=True)
     while True:
         for rows in torch.randperm(len(windows["input_ids"])).split(BATCH):
@@ -219,7 +231,7 @@ def litgpt(folder: Path, on_step: OnStep) -> None:
                 return
 
 
-RIVALS = {f.__name__: f for f in (zoo, bare, hf_trainer, trl, padded, litgpt)}
+RIVALS = {f.__name__: f for f in (zoo, zoo_joined, bare, flex, hf_trainer, trl, padded, litgpt)}
 
 
 # Measuring --------------------------------------------------------------------------------------------------------
@@ -319,7 +331,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", type=Path)
     parser.add_argument("--tokenizer")
-    parser.add_argument("--rivals", nargs="*", default=["zoo", "bare", "hf_trainer", "trl", "padded"])
+    parser.add_argument("--rivals", nargs="*", default=["zoo", "zoo_joined", "bare", "hf_trainer", "trl", "padded"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--target", type=float)

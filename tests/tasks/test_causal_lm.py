@@ -13,7 +13,7 @@ from tokens.arrow import documents
 from torch.nn import functional as F
 
 import zoo
-from zoo.errors import ConfigError, DataError
+from zoo.errors import ConfigError, DataError, UserError
 from zoo.models import pretrained as hf
 
 LENGTH = 16
@@ -168,6 +168,20 @@ def test_a_config_with_settings_that_its_type_does_not_know_is_none_the_worse(ti
     task = zoo.CausalLM(pretrained="real", max_length=LENGTH, optimizer=ADAMW)
     trainer(1).fit(task, datamodule=zoo.TextData(train="t.txt"))
     assert task.network.config.of_another_tool == {"a": 1}
+
+
+@pytest.mark.parametrize("mistake", ["no_such.txt", "empty.txt"])
+def test_mistakes_of_the_data_show_before_the_weights_are_loaded(
+    tiny_gpt2: Path, here: Path, monkeypatch: Any, mistake: str
+):
+    def loaded(*args: Any) -> None:
+        raise AssertionError("the weights were loaded first")
+
+    Path("empty.txt").write_text("\n \n")
+    monkeypatch.setattr(hf, "load_causal_lm", loaded)
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
+    with pytest.raises(UserError, match=mistake):
+        trainer(1).fit(task, datamodule=zoo.TextData(train=mistake))
 
 
 def test_left_padding_does_not_change_a_greedy_continuation(tiny_gpt2: Path):
