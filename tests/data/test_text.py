@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from conftest import TEXT
+from contract_cases import ADAMW, trainer
 
 import zoo
 from zoo.data import text_sources
@@ -115,3 +116,16 @@ def test_a_mistake_gets_one_line_that_names_it(settings: dict[str, str], error: 
     with pytest.raises(error, match=says) as caught:
         texts(**settings)
     assert "\n" not in str(caught.value)
+
+
+class Marking(zoo.CausalLM):
+    def marked(self, item: Any) -> str:
+        return f"sample of {len(item['input_ids'])} tokens"
+
+
+def test_a_few_samples_are_shown_before_the_training(here: Path, tiny_gpt2: Path, capsys: pytest.CaptureFixture[str]):
+    Path("a.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in TEXT.splitlines()[:50]))
+    data = zoo.TextData(train="a.jsonl", show=3)
+    trainer(0).fit(Marking(pretrained=str(tiny_gpt2), max_length=16, optimizer=ADAMW), datamodule=data)
+    assert capsys.readouterr().out.count("sample of ") == 3
+    assert "data.show" in zoo.TextData.free_on_resume

@@ -9,6 +9,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -96,11 +97,17 @@ def find(path: Path, asked: str | None) -> Encoding:
 
 
 def _start(path: Path) -> bytes:
+    with _whole(path), open_bytes(path) as file:
+        return file.read(4096)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
     try:
-        with open_bytes(path) as file:
-            return file.read(4096)
+        yield
     except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {type(error).__name__}: {error}.") from error
+        packed = " (is it packed as its name says?)" if path.suffix.lower() in COMPRESSED else ""
+        raise DataError(f"{path} is damaged or cut off{packed}: {error}.") from error
 
 
 def _asked(path: Path, name: str) -> Encoding:
@@ -160,12 +167,9 @@ def undecodable(path: Path, encoding: str) -> Bad | None:
 
 def _blocks(path: Path) -> Iterator[bytes]:
     """The file in blocks, an empty one at the end."""
-    try:
-        with open_bytes(path) as file:
-            while block := file.read(_BLOCK):
-                yield block
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path} is damaged or cut off: {type(error).__name__}: {error}.") from error
+    with _whole(path), open_bytes(path) as file:
+        while block := file.read(_BLOCK):
+            yield block
     yield b""
 
 
@@ -196,9 +200,9 @@ def _guessed(path: Path, bad: Bad) -> Encoding:
 def _telling_lines(path: Path, at: int) -> bytes:
     """Lines from the first bad byte on that are not ASCII."""
     with open_bytes(path) as file:
-        begin = max(0, at - 200)
-        while begin > (here := file.tell()):
-            file.read(min(_BLOCK, begin - here))
+        ahead = max(0, at - 200)
+        while ahead > 0:
+            ahead -= len(file.read(min(_BLOCK, ahead)))
         lines = file.read(1 << 20).split(b"\n")
     return b"\n".join(line for line in lines if not line.isascii())[:_SAMPLE]
 

@@ -12,7 +12,7 @@ from zoo import streams
 from zoo.data import text_files, text_sources
 from zoo.data.text_files import Reading
 from zoo.data.text_sources import Wanted
-from zoo.data.text_tables import Samples
+from zoo.data.text_tables import Facts, Samples
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.paths import follow, nearest_file
@@ -121,7 +121,8 @@ class TextData(DataModule):
 
     def _texts(self, split: Split) -> Samples:
         if split == "train":
-            return self._train() if self._own("validation") is not None else self._parts[0]
+            train = self._train()
+            return train if self._own("validation") is not None else self._parts[0]
         if (own := self._own(split)) is not None:
             return own
         if split == "validation":
@@ -138,7 +139,7 @@ class TextData(DataModule):
     def _own(self, split: Split) -> Samples | None:
         """Data of the split that is named, or that the training source has; None where train has to be divided."""
         if source := self.sources[split]:
-            own = self._read(source, split, split)
+            own = self._read(source, "train" if text_sources.names_split(source) else split, split)
             return own if own is not None else self._read(source, "train", split)
         train = self._train()
         return self._read(str(self.sources["train"]), split, "train") if train is not None else None
@@ -155,13 +156,10 @@ class TextData(DataModule):
                 )
             held = _held_out(samples.lengths, share, self.seed)
             kept = np.setdiff1d(np.arange(len(samples)), held)
-            return samples.select(kept), samples.select(held)
+            return samples.select(kept), samples.select(held).of(Facts())
         cuts = [(sample.text, _cut_at_line(sample.text, 1 - share)) for sample in samples]
-        notes = samples.facts.notes
-        return (
-            Samples.of_texts((text[:at] for text, at in cuts), notes),
-            Samples.of_texts((text[at:] for text, at in cuts), notes),
-        )
+        train = Samples.of_texts(text[:at] for text, at in cuts)
+        return train.of(samples.facts), Samples.of_texts(text[at:] for text, at in cuts)
 
     def _how_divided(self) -> str:
         percent, train = f"{self.validation_fraction:.0%}", self._train()

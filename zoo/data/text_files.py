@@ -119,6 +119,8 @@ def _table(path: Path, file: IO[bytes], encoding: str, how: Reading) -> Iterator
     begin = 1
     try:
         header = next(lines, [])
+        if how.separator is None and (other := other_separator(header)):
+            raise DataError(f"{path} has one column {header[0]!r}; {looks_separated(other)}")
         begin = lines.line_num + 1
         for fields in lines:
             if len(fields) > len(header):
@@ -144,6 +146,11 @@ def _quote_problem(said: str) -> str:
 def other_separator(columns: list[str]) -> str | None:
     """By what a table with one column seems to be separated."""
     return next((s for s in _SEPARATORS if len(columns) == 1 and s in columns[0]), None)
+
+
+def looks_separated(separator: str) -> str:
+    shown = r'"\t"' if separator == "\t" else repr(separator)
+    return f"it looks {shown}-separated. Set data.separator: {shown}."
 
 
 # JSON -----------------------------------------------------------------------------------------------------------

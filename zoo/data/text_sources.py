@@ -78,6 +78,10 @@ def is_hub(source: str) -> bool:
     return bare and text_files.kind(path) not in KINDS and not path.exists()
 
 
+def names_split(source: str) -> bool:
+    return ":" in source and is_hub(source)
+
+
 # Files ----------------------------------------------------------------------------------------------------------
 
 
@@ -150,13 +154,12 @@ def _read_files(source: str, paths: list[Path], wanted: Wanted) -> Samples:
     key = text_tables.key([*about, text_files.kind(first)], paths)
     samples = text_tables.stored(key, form, parts, wanted.limit)
     count = f"{len(paths):,} files"
-    return _with_notes(samples, ([count] if len(paths) > 1 else []) + _merged(samples.facts.notes))
+    return samples.of(replace(samples.facts, notes=([count] if len(paths) > 1 else []) + _merged(samples.facts.notes)))
 
 
 def _wrong_columns(source: str, columns: list[str], wanted: Wanted) -> str:
     if separator := text_files.other_separator(columns):
-        said = repr(separator) if separator != "\t" else r'"\t"'
-        return f"{source} has one column {columns[0]!r}; it looks {said}-separated. Set data.separator: {said}."
+        return f"{source} has one column {columns[0]!r}; {text_files.looks_separated(separator)}"
     shown = ", ".join(columns)
     if wanted.text_column is not None:
         return f"{source} has no column '{wanted.text_column}' (columns: {shown}). Set data.text_column to one of them."
@@ -169,10 +172,6 @@ def _wrong_columns(source: str, columns: list[str], wanted: Wanted) -> str:
 def _merged(notes: Sequence[str]) -> list[str]:
     more = [f"{len(notes) - _SHOWN:,} more files in other encodings"] if len(notes) > _SHOWN else []
     return [*notes[:_SHOWN], *more]
-
-
-def _with_notes(samples: Samples, notes: list[str]) -> Samples:
-    return Samples(samples.form, samples.columns, replace(samples.facts, notes=notes), samples.indices)
 
 
 # The hub --------------------------------------------------------------------------------------------------------
@@ -244,7 +243,7 @@ def _first_of_hub(name: str, asked: str, split: Split, wanted: Wanted) -> Sample
         yield text_tables.joined(part, form.columns[0], wanted.join) if wanted.joined else part
 
     samples = text_tables.stored(key, form, parts, wanted.limit)
-    return _with_notes(samples, [f"the first {wanted.limit:,}, kept in the cache"])
+    return samples.of(replace(samples.facts, notes=[f"the first {wanted.limit:,}, kept in the cache"]))
 
 
 def _stream(name: str, wanted: Wanted) -> Any:

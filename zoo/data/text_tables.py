@@ -49,13 +49,16 @@ class Samples(Sequence):
         self.form, self.columns, self.facts, self.indices = form, columns, facts, indices
 
     @classmethod
-    def of_texts(cls, texts: Iterable[str], notes: Iterable[str] = ()) -> "Samples":
+    def of_texts(cls, texts: Iterable[str]) -> "Samples":
         kept = [one for one in texts if one.strip()]
-        return cls(text("text"), [pa.chunked_array([kept], pa.large_string())], Facts(len(kept), 0, list(notes)))
+        return cls(text("text"), [pa.chunked_array([kept], pa.large_string())], Facts(len(kept)))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Samples":
         rows = np.asarray(indices, dtype=np.int64)
         return Samples(self.form, self.columns, self.facts, rows if self.indices is None else self.indices[rows])
+
+    def of(self, facts: Facts) -> "Samples":
+        return Samples(self.form, self.columns, facts, self.indices)
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.indices is None else len(self.indices)
