@@ -91,14 +91,14 @@ class DataModule(LightningDataModule):
     # Preparation ------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        # All data is read before any is encoded: a mistake in the validation data must not wait for the training data.
-        new = {split: self.samples(split) for split in _STAGES[stage] if split not in self.items}
-        for split, samples in new.items():
-            self._setup_split(split, samples)
+        for split in _STAGES[stage]:
+            if split not in self.items:
+                self._setup_split(split)
         if stage == "fit" and not len(self.items["train"]):
             raise DataError("the training data is empty: no sample is left to train on.")
 
-    def _setup_split(self, split: Split, samples: Sequence[Any] | None) -> None:
+    def _setup_split(self, split: Split) -> None:
+        samples = self.samples(split)
         if samples is None:
             self.items[split] = []
             return
