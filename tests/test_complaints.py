@@ -31,6 +31,11 @@ trainer: {max_epochs: 1}
         ("zoo.TextData", "zoo.TextDat", "module 'zoo' has no attribute 'TextDat'; did you mean TextData?"),
         ("zoo.CausalLM", "nowhere.CausalLM", "No module named 'nowhere'"),
         ("{train: a.txt}", "{train: a.txt", "Problems parsing config"),
+        (
+            "{train: a.txt}",
+            "{train: a.txt, streaming: true}",
+            "unknown key data.streaming at c.yaml:9: training reads no",
+        ),
         ("max_epochs: 1", "max_epochs: 1, precision: 17-mixed", "trainer.precision at c.yaml:10: expected"),
     ],
 )

@@ -1,3 +1,4 @@
+import json
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from conftest import TEXT
 from contract_cases import ADAMW, trainer
 
 import zoo
+from zoo.data.text_tables import Samples
 from zoo.datamodule import Order
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DataError
 from zoo.tokens.encoders import TokenEncoder
 
 
@@ -106,3 +108,30 @@ def test_another_tokenizer_encodes_anew(encodings: list[int], tiny_gpt2: Path, t
     architecture = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 8}
     prepare(tiny_gpt2, text_file, pretrained=None, architecture=architecture, vocab_size=280)
     assert sum(encodings) == 2
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_mistakes_in_the_data_are_found_before_tokenizer_and_weights_are_looked_for(split: str, here: Path):
+    Path("good.jsonl").write_text('{"text": "One"}\n{"text": "Two"}')
+    Path("bad.jsonl").write_text('{"txet": "One"}')
+    data = zoo.TextData(**{"train": "good.jsonl", "validation": "good.jsonl", split: "bad.jsonl"})
+    with pytest.raises(DataError, match=r"bad\.jsonl has no column 'text'"):
+        trainer(1).fit(zoo.CausalLM(pretrained="./no-such-model", optimizer=ADAMW), datamodule=data)
+
+
+def test_the_hash_of_samples_is_that_of_their_content(here: Path):
+    def digest(lines: list[str], suffix: str = "jsonl", **settings: Any) -> str:
+        path = Path(f"a.{suffix}")
+        path.write_text("\n".join([json.dumps({"text": line}) for line in lines] if suffix == "jsonl" else lines))
+        return zoo.TextData(train=str(path), validation=str(path), **settings).samples("train").digest()
+
+    assert digest(["ab", "c"]) == digest(["ab", "", "c"]) == digest(["ab", "c"], "txt", documents="lines")
+    assert len({digest(["ab", "c"]), digest(["a", "bc"]), digest(["abc"]), digest(["c", "ab"])}) == 4
+
+
+def test_the_hash_of_a_part_is_that_of_the_same_samples_alone(here: Path):
+    rows = [f"text {i}ü" for i in range(300_000)]
+    whole = Samples.of_texts(rows)
+    assert whole[::2].digest() == Samples.of_texts(rows[::2]).digest()
+    assert [sample.text for sample in whole[5:7]] == rows[5:7]
+    assert whole[::2].lengths.tolist() == [len(row) for row in rows[::2]]

@@ -10,6 +10,12 @@ from typing import Any
 
 _NOISE = re.compile(r"^(Does not validate|Subtypes:|Errors:|Expected a path but|Given value type:|$)")
 
+_INSTEAD = {
+    "streaming": "training reads no stream, as the order of its samples is a function of the step. Set data.limit to a "
+    "number of documents, which are read from the hub once and kept, or name a local copy."
+}
+"""Settings that other libraries have, and what zoo has in their place."""
+
 
 def readable(message: str, known_keys: Iterable[str], configs: Iterable[str], flags: Iterable[str] = ()) -> str:
     """One line for a message of jsonargparse.
@@ -79,6 +85,8 @@ def _arguments(message: str) -> list[str]:
 def _nearest(key: str, known: Iterable[str]) -> str:
     names = list(known)
     leaf = key.rpartition(".")[2]
+    if leaf in _INSTEAD:
+        return f": {_INSTEAD[leaf]}"
     near = difflib.get_close_matches(key, names, 1, 0.6) or difflib.get_close_matches(leaf, names, 1, 0.6)
     near = near or [name for name in names if name.rpartition(".")[2] == leaf][:1]
     return f"; did you mean {near[0]}?" if near else "."

@@ -77,6 +77,18 @@ def load_dataset(name: str, subset: str | None) -> Any:
         return datasets.load_dataset(name, subset)
 
 
+def stream_dataset(name: str, subset: str | None) -> Any:
+    """All splits of a hub data set by their names, each read row by row over the network, in order.
+
+    Raises:
+        MissingInputError: as `explained`.
+    """
+    import datasets
+
+    with explained(name, "data set"):
+        return datasets.load_dataset(name, subset, streaming=True)
+
+
 def _cause(error: BaseException) -> str:
     deepest = error
     while deepest.__cause__ is not None:

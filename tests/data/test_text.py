@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from conftest import TEXT
+from contract_cases import ADAMW, trainer
 
 import zoo
-from zoo.data import text
+from zoo.data import text_sources
 from zoo.errors import ConfigError, DataError, MissingInputError
 
 HINDI = "यह एक छोटा वाक्य है।\nयह दूसरा वाक्य है, थोड़ा लंबा।\n"
@@ -84,7 +85,7 @@ def test_the_test_split_falls_back_to_the_validation_data_and_says_so(here: Path
 
 
 def test_the_manual_inside_python_is_read_without_its_repeats():
-    kept = text._python_texts("pydoc_data.topics")
+    kept = text_sources._python_texts("pydoc_data.topics")
     assert 300_000 < sum(map(len, kept)) < 465_000
     lines = [{line.strip() for line in one.splitlines()} for one in kept]
     repeated = [a for a in lines if any(a is not b and len(a) < len(b) and len(a - b) <= 0.1 * len(a) for b in lines)]
@@ -103,19 +104,28 @@ def test_prompts_come_from_a_file_or_are_the_setting_itself(here: Path):
     [
         ({"train": "nope.txt"}, MissingInputError, "data.train: nope.txt: no such file"),
         ({"train": "fix.txt"}, MissingInputError, "did you mean fox.txt"),
-        ({"train": "a.csv"}, DataError, r"no column 'text' \(columns: text;label\).*data.text_column"),
         ({"train": "empty.txt"}, DataError, "has no text in it"),
-        ({"train": "latin.txt"}, DataError, "latin.txt cannot be read: it is not UTF-8 .*Save it as UTF-8"),
         ({"train": "x.docx"}, DataError, "not one of .txt"),
         ({}, ConfigError, "data.train is not set"),
     ],
 )
 def test_a_mistake_gets_one_line_that_names_it(settings: dict[str, str], error: Any, says: str, here: Path):
-    Path("a.csv").write_text("text;label\nOne;1\n")
     Path("fox.txt").write_text(TEXT)
     Path("empty.txt").write_text("\n")
     Path("x.docx").write_text("x")
-    Path("latin.txt").write_bytes("für".encode("latin-1"))
     with pytest.raises(error, match=says) as caught:
         texts(**settings)
     assert "\n" not in str(caught.value)
+
+
+class Marking(zoo.CausalLM):
+    def marked(self, item: Any) -> str:
+        return f"sample of {len(item['input_ids'])} tokens"
+
+
+def test_a_few_samples_are_shown_before_the_training(here: Path, tiny_gpt2: Path, capsys: pytest.CaptureFixture[str]):
+    Path("a.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in TEXT.splitlines()[:50]))
+    data = zoo.TextData(train="a.jsonl", show=3)
+    trainer(0).fit(Marking(pretrained=str(tiny_gpt2), max_length=16, optimizer=ADAMW), datamodule=data)
+    assert capsys.readouterr().out.count("sample of ") == 3
+    assert "data.show" in zoo.TextData.free_on_resume

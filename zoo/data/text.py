@@ -1,14 +1,18 @@
-"""TextData: documents from a text file, a table, the hub, or what every Python carries."""
+"""TextData: documents, prompts with completions, and conversations, from files, folders, the hub …"""
 
-import importlib
-from collections.abc import Iterator, Sequence
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
+from functools import cache, cached_property
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import datasets
+import numpy as np
 
-from zoo import hub, streams
+from zoo import streams
+from zoo.data import text_files, text_sources
+from zoo.data.text_files import Reading
+from zoo.data.text_sources import Wanted
+from zoo.data.text_tables import Facts, Samples
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.paths import follow, nearest_file
@@ -18,9 +22,6 @@ datasets.disable_progress_bars()
 datasets.logging.set_verbosity_error()  # that a set comes from the cache is no warning
 
 Documents = Literal["auto", "rows", "lines", "blank", "file"]
-_READERS = {".txt": "text", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-_SAMPLED_BY = {"file": "document", "lines": "line", "blank": "paragraph"}
-_HUB_SPLITS = {"train": ("train",), "validation": ("validation", "valid", "dev"), "test": ("test",)}
 _FEW = 20
 """Below this many documents a split by document would be a matter of luck: it goes through each of them instead."""
 
@@ -28,25 +29,36 @@ _FEW = 20
 class TextData(DataModule):
     """Texts to train, validate and test on, and prompts to continue.
 
-    A source is a file (.txt, .csv, .tsv, .jsonl, .json, .parquet), a data set of the Hugging Face hub, or
-    `python:pydoc_data.topics`, the English manual inside every Python.
+    A source is a file (.txt, .csv, .tsv, .jsonl, .json, .parquet; also with .gz or .zst), a folder of files of one of
+    these kinds, a glob (`books/**/*.txt`), a data set of the Hugging Face hub (`owner/name`, or `owner/name:split`), or
+    `python:pydoc_data.topics`, the English manual inside every Python. A folder or data set with splits of its own
+    (train.jsonl and test.jsonl, say) keeps them.
+
+    What a row is, its columns say: `messages` (role, content) or `conversations` (from, value) are a conversation;
+    `prompt` and `completion`, or `instruction`, `input` and `output`, are a prompt with what is to follow; else
+    `text` is a document.
 
     Args:
         train: source.
-        validation: source; null for the hub's own split, else for a part of train.
-        test: source; null for the hub's own split, else for the validation data.
-        predict: a file of prompts (.txt, one a line; .jsonl with the text column), or one prompt as it is.
+        validation: source; null for the source's own split, else for a part of train.
+        test: source; null for the source's own split, else for the validation data.
+        predict: prompts: a file (.txt, one a line; or a table with text, prompt or messages), or one prompt as it is.
         subset: of a hub data set (its "config").
-        text_column: of a table or hub data set.
+        text_column: of a table or hub data set whose rows are documents; null to find out what they are.
         documents: what one document is: a row of the table, a line, a paragraph between blank lines, or the whole file.
             auto: rows of tables, and a .txt as one continuous text.
         join: between the rows, where documents is `file` and the source a table or hub data set.
+        separator: of a .csv or .tsv; null for a comma or a tab.
+        encoding: of files; null to detect it, and to say so where it is not UTF-8.
+        limit: the first so many documents of the training data; null for all. Of a hub data set only these are
+            read, over the network, once, and kept; its other splits are cut likewise.
         validation_fraction: of train, where there is no validation data. Whole documents if there are enough of them,
             else the end of each.
+        show: print so many samples as the network sees them, with what carries loss marked.
     """
 
     shorthands: ClassVar[dict[str, str]] = {"prompt": "data.predict"}
-    free_on_resume = ("data.train", "data.validation")
+    free_on_resume = ("data.train", "data.validation", "data.show")
 
     def __init__(
         self,
@@ -55,227 +67,152 @@ class TextData(DataModule):
         test: str | None = None,
         predict: str | None = None,
         subset: str | None = None,
-        text_column: str = "text",
+        text_column: str | None = None,
         documents: Documents = "auto",
         join: str = "\n",
+        separator: str | None = None,
+        encoding: str | None = None,
+        limit: int | None = None,
         validation_fraction: float = 0.1,
+        show: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not 0 < validation_fraction < 1:
             raise ConfigError(f"data.validation_fraction is {validation_fraction}; between 0 and 1.")
+        if limit is not None and limit < 1:
+            raise ConfigError(f"data.limit is {limit}; a number of documents from 1, or null for all.")
+        separator = "\t" if separator == "\\t" else separator
+        if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
+            raise ConfigError(f"data.separator is {separator!r}; one character, as ';' or \"\\t\".")
         self.sources: dict[Split, str | None] = {
             "train": train,
             "validation": validation,
             "test": test,
             "predict": predict,
         }
-        self.subset, self.text_column, self.documents, self.join = subset, text_column, documents, join
-        self.validation_fraction = validation_fraction
+        reading = Reading(separator, encoding, documents if documents in ("lines", "blank") else "file")
+        self.wanted = Wanted(reading, subset, text_column, documents == "file", join, limit)
+        self.validation_fraction, self.show = validation_fraction, show
+        self._read = cache(self._read_source)
         self._notes: dict[Split, str] = {}
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.show and self.trainer.is_global_zero:
+            samples = list(islice(self._texts("train"), self.show))
+            for item in self._encoders["train"].encode(samples):
+                print(self.task.marked(item))
 
     # Splits -----------------------------------------------------------------------------------------------------
 
-    def samples(self, split: Split) -> Sequence[TextSample] | None:
+    def samples(self, split: Split) -> Samples:
         if split == "predict":
             return self._prompts()
-        texts = self._texts(split)
-        characters = sum(len(sample.text) for sample in texts)
-        origin = self._notes.get(split, self.sources[split] or self.sources["train"])
-        self._notes[split] = f"{origin}: {len(texts):,} documents, {characters:,} characters"
-        return texts
+        found = self._texts(split)
+        facts, origin = found.facts, self._notes.get(split, self.sources[split] or self.sources["train"])
+        parts = [f"{len(found):,} {found.form.name}", f"{int(found.lengths.sum()):,} characters", *facts.notes]
+        parts += [f"{facts.empty:,} empty rows left out"] if facts.empty else []
+        self._notes[split] = f"{origin}: {', '.join(parts)}"
+        return found
 
     def describe(self, split: Split) -> str:
         return self._notes.get(split, "")
 
-    def _texts(self, split: Split) -> Sequence[TextSample]:
-        if source := self.sources[split]:
-            if split == "train" and self._own_split("validation") is None:
-                return self._parts[0]
-            return self._read(source, split)
-        if (own := self._own_split(split)) is not None:
+    def _texts(self, split: Split) -> Samples:
+        if split == "train":
+            train = self._train()
+            return train if self._own("validation") is not None else self._parts[0]
+        if (own := self._own(split)) is not None:
             return own
         if split == "validation":
+            self._notes[split] = self._how_divided()
             return self._parts[1]
         self._notes[split] = "no test data, so the validation data"
         return self._texts("validation")
 
-    def _own_split(self, split: Split) -> Sequence[TextSample] | None:
-        """Data of the split that is named, or that the hub's data set has; None where train has to be divided."""
+    def _train(self) -> Samples:
+        if (source := self.sources["train"]) is None:
+            raise ConfigError("data.train is not set: a file, a folder, or a data set of the hub.")
+        return _found(self._read(source, "train", "train"))
+
+    def _own(self, split: Split) -> Samples | None:
+        """Data of the split that is named, or that the training source has; None where train has to be divided."""
         if source := self.sources[split]:
-            return self._read(source, split)
-        train = self.sources["train"]
-        if train is None:
-            raise ConfigError("data.train is not set: a file, or a data set of the hub.")
-        return self._hub_split(train, split) if _is_hub(train) else None
+            own = self._read(source, "train" if text_sources.names_split(source) else split, split)
+            return own if own is not None else self._read(source, "train", split)
+        train = self._train()
+        return self._read(str(self.sources["train"]), split, "train") if train is not None else None
 
     @cached_property
-    def _parts(self) -> tuple[Sequence[TextSample], Sequence[TextSample]]:
+    def _parts(self) -> tuple[Samples, Samples]:
         """Train and validation from the one source that there is."""
-        texts, share = self._read(self.sources["train"] or "", "train"), self.validation_fraction
-        percent = f"{share:.0%}"
-        if len(texts) >= _FEW:
-            held = _held_out([len(sample.text) for sample in texts], share, self.seed)
-            kept = sorted(set(range(len(texts))) - set(held))
-            self._notes["validation"] = f"documents with {percent} of the text of {self.sources['train']}"
-            return _Texts(texts, kept), _Texts(texts, held)
-        self._notes["validation"] = f"the last {percent} of each document of {self.sources['train']}"
-        cuts = [(sample.text, _cut_at_line(sample.text, 1 - share)) for sample in texts]
-        return [TextSample(text[:at]) for text, at in cuts], [TextSample(text[at:]) for text, at in cuts if text[at:]]
+        samples, share = self._train(), self.validation_fraction
+        is_text = samples.form.make is TextSample
+        if len(samples) >= _FEW or not is_text:
+            if len(samples) < 2:
+                raise DataError(
+                    f"{self.sources['train']} has a single sample, none for validation: set data.validation."
+                )
+            held = _held_out(samples.lengths, share, self.seed)
+            kept = np.setdiff1d(np.arange(len(samples)), held)
+            return samples.select(kept), samples.select(held).of(Facts())
+        cuts = [(sample.text, _cut_at_line(sample.text, 1 - share)) for sample in samples]
+        train = Samples.of_texts(text[:at] for text, at in cuts)
+        return train.of(samples.facts), Samples.of_texts(text[at:] for text, at in cuts)
 
-    def _prompts(self) -> Sequence[TextSample]:
+    def _how_divided(self) -> str:
+        percent, train = f"{self.validation_fraction:.0%}", self._train()
+        if len(train) >= _FEW or train.form.make is not TextSample:
+            what = "documents" if train.form.make is TextSample else "samples"
+            return f"{what} with {percent} of the text of {self.sources['train']}"
+        return f"the last {percent} of each document of {self.sources['train']}"
+
+    def _prompts(self) -> Samples:
         source = self.sources["predict"]
         if source is None:
             raise ConfigError("data.predict is not set: a file of prompts, or a prompt. zoo predict --prompt 'Once …'")
         path = follow(source)
-        if path.suffix in _READERS and path.is_file():
-            table = self._table(path, "lines" if path.suffix == ".txt" else "rows")
-            return [sample for sample in self._column(table, source) if sample.text.strip()]
-        if path.suffix in _READERS and len(source.split()) == 1:
+        if text_files.kind(path) in text_files.KINDS and path.is_file():
+            return _found(self._read(source, "train", "predict"))
+        if text_files.kind(path) in text_files.KINDS and len(source.split()) == 1:
             raise MissingInputError(f"data.predict: {source}: no such file{nearest_file(path)}.")
-        return [TextSample(source)]
+        return Samples.of_texts([source])
 
-    # Reading ----------------------------------------------------------------------------------------------------
+    def _read_source(self, source: str, split: Split, key: Split) -> Samples | None:
+        """What `source` has for the split.
 
-    def _read(self, source: str, split: Split) -> Sequence[TextSample]:
-        """The documents of a source, empty ones left out."""
-        if source.startswith("python:"):
-            texts: Sequence[TextSample] = [TextSample(text) for text in _python_texts(source.removeprefix("python:"))]
-        elif _is_hub(source):
-            texts = self._hub_split(source, split) or []
-        else:
-            path = follow(source)
-            if not path.is_file():
-                raise MissingInputError(f"data.{split}: {source}: no such file{nearest_file(path)}.")
-            if path.suffix not in _READERS:
-                raise DataError(f"data.{split}: {source}: not one of {', '.join(_READERS)}.")
-            whole = self.documents in ("auto", "file")
-            documents = ("file" if whole else self.documents) if path.suffix == ".txt" else self.documents
-            texts = self._column(self._table(path, documents), source)
-            if path.suffix != ".txt":
-                texts = self._joined(texts)
-        kept = [i for i, sample in enumerate(texts) if sample.text.strip()]
-        if not kept:
-            raise DataError(f"data.{split}: {source} has no text in it.")
-        if len(kept) == len(texts):
-            return texts
-        self._notes[split] = f"{source}, {len(texts) - len(kept):,} empty rows left out"
-        return _Texts(texts, kept)
-
-    def _table(self, path: Path, documents: str) -> datasets.Dataset:
-        settings: dict[str, Any] = {}
-        if path.suffix == ".txt":
-            settings = {"sample_by": _SAMPLED_BY.get(documents, "document")}
-        if path.suffix == ".tsv":
-            settings = {"sep": "\t"}
+        Args:
+            key: the setting that names it.
+        """
+        wanted = self.wanted
+        if key == "predict":
+            reading = replace(wanted.reading, documents="lines")
+            wanted = replace(wanted, reading=reading, joined=False, limit=None, prompts=True)
+        elif not text_sources.is_hub(source) and (key, split) != ("train", "train"):
+            wanted = replace(wanted, limit=None)
         try:
-            return datasets.load_dataset(_READERS[path.suffix], data_files=str(path), split="train", **settings)
-        except Exception as error:
-            raise DataError(f"{path} cannot be read: {_reason(error)}") from error
-
-    def _hub_split(self, source: str, split: Split) -> Sequence[TextSample] | None:
-        found = hub.load_dataset(source, self.subset)
-        name = next((name for name in _HUB_SPLITS[split] if name in found), None)
-        if name is None:
-            return None
-        return self._joined(self._column(found[name], f"{source} ({name})"))
-
-    def _joined(self, texts: Sequence[TextSample]) -> Sequence[TextSample]:
-        if self.documents != "file":
-            return texts
-        return [TextSample(self.join.join(sample.text for sample in texts))]
-
-    def _column(self, table: datasets.Dataset, source: str) -> Sequence[TextSample]:
-        if self.text_column not in table.column_names and source.endswith(".txt"):
-            return _Column(table, "text")
-        if self.text_column not in table.column_names:
-            raise DataError(
-                f"{source} has no column '{self.text_column}' (columns: {', '.join(table.column_names)}). "
-                f"Set data.text_column to the one that holds the text."
-            )
-        return _Column(table, self.text_column)
+            return text_sources.read(source, split, wanted)
+        except MissingInputError as error:
+            raise MissingInputError(f"data.{key}: {error}") from error
 
 
-class _Column(Sequence):
-    """One column of a memory-mapped table, as samples."""
-
-    def __init__(self, table: datasets.Dataset, column: str):
-        self.table, self.column = table, column
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, index: Any) -> Any:
-        return TextSample(self.table[index][self.column] or "")
-
-    def __iter__(self) -> Iterator[TextSample]:
-        for rows in self.table.iter(1000):
-            yield from (TextSample(text or "") for text in rows[self.column])
+def _found(samples: Samples | None) -> Samples:
+    assert samples is not None  # every source has training data
+    return samples
 
 
-class _Texts(Sequence):
-    """Some of the samples, by index."""
-
-    def __init__(self, texts: Sequence[TextSample], indices: list[int]):
-        self.texts, self.indices = texts, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.texts[self.indices[index]]
-
-
-def _is_hub(source: str) -> bool:
-    """A name or owner/name that is no file here and has no file's ending."""
-    path = follow(source)
-    bare = source.count("/") <= 1 and not source.startswith((".", "/", "~", "python:"))
-    return bare and path.suffix not in _READERS and not path.exists()
-
-
-def _held_out(lengths: list[int], share: float, seed: int) -> list[int]:
+def _held_out(lengths: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Documents in random order, as long as they fit into `share` of the text; at least one."""
-    room, held = share * sum(lengths), []
+    room, held = share * int(lengths.sum()), []
     for i in streams.permutation(len(lengths), seed, "validation split").tolist():
         if lengths[i] <= room:
             held.append(i)
-            room -= lengths[i]
-    return sorted(held) or [min(range(len(lengths)), key=lengths.__getitem__)]
+            room -= int(lengths[i])
+    return np.sort(held or [int(lengths.argmin())])
 
 
 def _cut_at_line(text: str, share: float) -> int:
     """Where the first `share` of the text ends, moved to the end of that line if there is one."""
     at = text.find("\n", int(len(text) * share))
     return at + 1 if 0 <= at < len(text) - 1 else int(len(text) * share)
-
-
-def _python_texts(module: str) -> list[str]:
-    try:
-        topics = importlib.import_module(module).topics
-    except (ImportError, AttributeError) as error:
-        raise MissingInputError(f"data: python:{module}: no such texts in this Python ({error}).") from error
-    return _without_repeats([topics[name] for name in sorted(topics)])
-
-
-def _without_repeats(texts: list[str]) -> list[str]:
-    """The texts whose lines are not nearly all in longer ones too, in their order.
-
-    A third of the manual's topics are sections of others: held out, they would only ask what was learnt by heart.
-    """
-    seen: set[str] = set()
-    kept = set()
-    for i in sorted(range(len(texts)), key=lambda i: -len(texts[i])):
-        lines = {line.strip() for line in texts[i].splitlines()}
-        if len(lines - seen) > 0.1 * len(lines):
-            kept.add(i)
-            seen |= lines
-    return [texts[i] for i in sorted(kept)]
-
-
-def _reason(error: BaseException) -> str:
-    """The first cause in a chain of a library's errors, in one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, UnicodeDecodeError):
-        return f"it is not UTF-8 (byte {error.start}: {error.object[error.start]:#04x}). Save it as UTF-8."
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

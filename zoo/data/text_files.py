@@ -1,0 +1,232 @@
+"""Rows of a file: of plain text, of a table, of JSON lines. Every mistake is named with its file and line.
+
+`datasets.load_dataset` reads the same files, and was the first choice. Version 5.2 takes "007" in a CSV for the number
+7, turns the text "1" into a number where another row of a .jsonl has one, fails where a later row has a key that the
+first do not have, does not see that lines have more fields than the header, names no line, and keeps what it read and
+unpacked by the file's name and time, not by its content.
+"""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zoo.data import encodings
+from zoo.errors import DataError
+
+Row = tuple[int, dict[str, Any]]
+"""Its number, from 1, as the file counts, and what it holds."""
+KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
+_FIRST = 100
+_SEPARATORS = (";", "\t", ",", "|")
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # 128 KiB by default: a long document is more
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read.
+
+    Args:
+        separator: of a .csv or .tsv; None for a comma or a tab.
+        encoding: None to detect it.
+        documents: what a document of a .txt is: file, lines, or blank for what stands between blank lines.
+    """
+
+    separator: str | None = None
+    encoding: str | None = None
+    documents: str = "file"
+
+
+def kind(path: Path) -> str:
+    """The ending that says how to read a file, as .jsonl for a.jsonl.gz."""
+    name = path.with_suffix("") if path.suffix.lower() in encodings.COMPRESSED else path
+    return name.suffix.lower()
+
+
+def unit(path: Path) -> str:
+    """What the number of a row counts."""
+    return "line" if kind(path) in (".txt", ".csv", ".tsv", ".jsonl") else "row"
+
+
+def columns(path: Path, how: Reading) -> list[str]:
+    """The columns of a file, as far as its first rows show."""
+    if kind(path) == ".parquet":
+        with _opened_parquet(path) as file:
+            return list(file.schema_arrow.names)
+    return list({name: None for _, row in islice(rows(path, how, []), _FIRST) for name in row})
+
+
+def rows(path: Path, how: Reading, notes: list[str], only: Sequence[str] | None = None) -> Iterator[Row]:
+    """The rows of a file, in order.
+
+    Args:
+        notes: what was concluded about the file is added.
+        only: columns of a .parquet that are wanted.
+
+    Raises:
+        DataError: it cannot be read as what its name says.
+    """
+    if kind(path) == ".parquet":
+        yield from _parquet(path, only)
+        return
+    encoding = encodings.find(path, how.encoding)
+    if encoding.note:
+        notes.append(encoding.note)
+    with encodings.open_bytes(path) as file:
+        yield from _READERS[kind(path)](path, file, encoding.name, how)
+
+
+def _text(path: Path, file: IO[bytes], encoding: str, how: Reading) -> Iterator[Row]:
+    lines = io.TextIOWrapper(file, encoding)
+    if how.documents == "lines":
+        for number, line in enumerate(lines, 1):
+            yield number, {"text": line.rstrip("\n")}
+    elif how.documents == "blank":
+        yield from _paragraphs(lines)
+    else:
+        yield 1, {"text": lines.read()}
+
+
+def _paragraphs(lines: IO[str]) -> Iterator[Row]:
+    some: list[str] = []
+    begin = 1
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            begin = begin if some else number
+            some.append(line)
+        elif some:
+            yield begin, {"text": "".join(some).rstrip("\n")}
+            some = []
+    if some:
+        yield begin, {"text": "".join(some).rstrip("\n")}
+
+
+# Tables ---------------------------------------------------------------------------------------------------------
+
+
+def _table(path: Path, file: IO[bytes], encoding: str, how: Reading) -> Iterator[Row]:
+    separator = how.separator or ("\t" if kind(path) == ".tsv" else ",")
+    lines = csv.reader(io.TextIOWrapper(file, encoding, newline=""), delimiter=separator, strict=True)
+    begin = 1
+    try:
+        header = next(lines, [])
+        if how.separator is None and (other := other_separator(header)):
+            raise DataError(f"{path} has one column {header[0]!r}; {looks_separated(other)}")
+        begin = lines.line_num + 1
+        for fields in lines:
+            if len(fields) > len(header):
+                raise DataError(
+                    f"{path} line {begin} has {len(fields)} fields, the header {len(header)}. "
+                    f"""A text with '{separator}' in it stands in quotes: "…{separator}…"."""
+                )
+            if fields:
+                yield begin, dict(zip(header, fields, strict=False))
+            begin = lines.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path} line {begin}: {_quote_problem(str(error))}") from error
+
+
+def _quote_problem(said: str) -> str:
+    if "unexpected end" in said:
+        return "a quote opens there and never closes."
+    if "expected after" in said:
+        return f"{said}. A quote inside a quoted text is written twice."
+    return f"{said}."
+
+
+def other_separator(columns: list[str]) -> str | None:
+    """By what a table with one column seems to be separated."""
+    return next((s for s in _SEPARATORS if len(columns) == 1 and s in columns[0]), None)
+
+
+def looks_separated(separator: str) -> str:
+    shown = r'"\t"' if separator == "\t" else repr(separator)
+    return f"it looks {shown}-separated. Set data.separator: {shown}."
+
+
+# JSON -----------------------------------------------------------------------------------------------------------
+
+
+def _json_lines(path: Path, file: IO[bytes], encoding: str, how: Reading) -> Iterator[Row]:
+    for number, line in enumerate(io.TextIOWrapper(file, encoding), 1):
+        if not line.isspace():
+            try:
+                found = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{path} line {number} is no JSON: {_json_problem(error)}.") from error
+            yield number, _as_row(path, number, found)
+
+
+def _json(path: Path, file: IO[bytes], encoding: str, how: Reading) -> Iterator[Row]:
+    """A list of rows, an object with one such list, or, under this name too, a row in each line."""
+    text = io.TextIOWrapper(file, encoding).read()
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        if str(error).startswith("Extra data"):
+            yield from _json_lines(path, io.BytesIO(text.encode()), "utf-8", how)
+            return
+        raise DataError(f"{path} line {getattr(error, 'lineno', 1)} is no JSON: {_json_problem(error)}.") from error
+    if isinstance(found, dict):
+        lists = [value for value in found.values() if isinstance(value, list)]
+        found = (
+            lists[0] if len(found) == len(lists) == 1 and all(isinstance(row, dict) for row in lists[0]) else [found]
+        )
+    if not isinstance(found, list):
+        raise DataError(f"{path} holds {_shown(found)}; expected a list of rows, or a row in each line.")
+    for number, row in enumerate(found, 1):
+        yield number, _as_row(path, number, row)
+
+
+def _as_row(path: Path, number: int, found: Any) -> dict[str, Any]:
+    if isinstance(found, str):
+        return {"text": found}
+    if not isinstance(found, dict):
+        raise DataError(f'{path} {unit(path)} {number} is {_shown(found)}; expected an object, as {{"text": "…"}}.')
+    return found
+
+
+def _json_problem(error: ValueError) -> str:
+    column = getattr(error, "colno", None)
+    return f"{getattr(error, 'msg', error)}" + (f" at character {column}" if column else "")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) < 40 else f"{text[:36]} …"
+
+
+def _parquet(path: Path, only: Sequence[str] | None) -> Iterator[Row]:
+    number = 0
+    with _opened_parquet(path) as file:
+        for batch in file.iter_batches(1000, columns=only):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+
+
+@contextmanager
+def _opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is no parquet file, or is damaged: {str(error).splitlines()[0]}") from error
+
+
+_READERS: dict[str, Callable[[Path, IO[bytes], str, Reading], Iterator[Row]]] = {
+    ".txt": _text,
+    ".csv": _table,
+    ".tsv": _table,
+    ".jsonl": _json_lines,
+    ".json": _json,
+}
