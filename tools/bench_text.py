@@ -110,15 +110,9 @@ def zoo_joined(folder: Path, on_step: OnStep) -> None:
     zoo(folder, on_step, "joined")
 
 
-def flex(folder: Path, on_step: OnStep) -> None:
-    """The bare loop, with FlexAttention instead of a mask."""
-    bare(folder, on_step, "flex_attention")
-
-
-def bare(folder: Path, on_step: OnStep, attention: str = "sdpa") -> None:
+def bare(folder: Path, on_step: OnStep) -> None:
     """A loop as one writes it by hand, on the ready-made windows."""
     network, windows = build(folder).train(), torch.load(folder / "train-True.pt")
-    network.set_attn_implementation(attention)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, fused=True)
     while True:
         for rows in torch.randperm(len(windows["input_ids"])).split(BATCH):
@@ -231,7 +225,7 @@ def litgpt(folder: Path, on_step: OnStep) -> None:
                 return
 
 
-RIVALS = {f.__name__: f for f in (zoo, zoo_joined, bare, flex, hf_trainer, trl, padded, litgpt)}
+RIVALS = {f.__name__: f for f in (zoo, zoo_joined, bare, hf_trainer, trl, padded, litgpt)}
 
 
 # Measuring --------------------------------------------------------------------------------------------------------
