@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.json as paj
 import pyarrow.parquet as pq
 
 from zoo.data import encodings
@@ -27,6 +28,8 @@ Row = tuple[int, dict[str, Any]]
 """Its number, from 1, as the file counts, and what it holds."""
 KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _FIRST = 100
+_ROWS = 10_000
+_BLOCK = 1 << 24
 _SEPARATORS = (";", "\t", ",", "|")
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # 128 KiB by default: a long document is more
 
@@ -110,15 +113,87 @@ def _paragraphs(lines: IO[str]) -> Iterator[Row]:
         yield begin, {"text": "".join(some).rstrip("\n")}
 
 
+# A column at once -----------------------------------------------------------------------------------------------
+
+
+class OddRowError(Exception):
+    """A row is not as it should be: read them one by one, which says what is wrong, or is more patient."""
+
+
+def texts(path: Path, how: Reading, notes: list[str], name: str) -> Iterator[pa.Array]:
+    """One column of a file, many rows at a time.
+
+    Raises:
+        OddRowError: there is something to look at more closely.
+    """
+    if kind(path) == ".parquet":
+        with _opened_parquet(path) as parquet:
+            for batch in parquet.iter_batches(columns=[name]):
+                yield _as_text(batch.column(0)).fill_null("")
+        return
+    encoding = encodings.find(path, how.encoding)
+    if encoding.note:
+        notes.append(encoding.note)
+    with encodings.open_bytes(path) as file:
+        if kind(path) == ".jsonl" and encoding.name == "utf-8":
+            yield from _json_column(file, name)
+        elif kind(path) in (".csv", ".tsv"):
+            yield from _table_column(_csv(path, io.TextIOWrapper(file, encoding.name, newline=""), how), name)
+        elif kind(path) == ".txt" and how.documents == "lines":
+            lines = io.TextIOWrapper(file, encoding.name)
+            while some := lines.readlines(_BLOCK):
+                yield _as_text([line.rstrip("\n") for line in some])
+        else:
+            raise OddRowError
+
+
+def _json_column(file: IO[bytes], name: str) -> Iterator[pa.Array]:
+    schema = pa.schema([(name, pa.large_string())])
+    parsing = paj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    while block := file.read(_BLOCK):
+        block += file.readline()
+        try:
+            reading = paj.ReadOptions(block_size=max(_BLOCK // 8, block.find(b"\n") + 1))
+            table = paj.read_json(io.BytesIO(block), reading, parsing)
+        except pa.ArrowException as error:
+            raise OddRowError from error
+        if table.column(name).null_count:  # lacking, or null
+            raise OddRowError
+        for column in table.column(name).chunks:
+            yield _as_text(column)
+
+
+def _table_column(lines: Any, name: str) -> Iterator[pa.Array]:
+    try:
+        header: list[str] = next(lines, [])
+        wanted = header.index(name)
+        while some := list(islice(lines, _ROWS)):
+            if any(len(fields) != len(header) for fields in some):
+                some = [fields for fields in some if fields]
+                if any(len(fields) != len(header) for fields in some):
+                    raise OddRowError
+            yield _as_text([fields[wanted] for fields in some])
+    except (csv.Error, ValueError) as error:
+        raise OddRowError from error
+
+
+def _as_text(column: Any) -> pa.Array:
+    try:
+        found = column.cast(pa.large_string()) if isinstance(column, pa.Array) else pa.array(column, pa.large_string())
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        raise OddRowError from error
+    return found
+
+
 # Tables ---------------------------------------------------------------------------------------------------------
 
 
 def _table(path: Path, file: IO[bytes], encoding: str, how: Reading) -> Iterator[Row]:
-    separator = how.separator or ("\t" if kind(path) == ".tsv" else ",")
-    lines = csv.reader(io.TextIOWrapper(file, encoding, newline=""), delimiter=separator, strict=True)
+    separator = _separator(path, how)
+    lines = _csv(path, io.TextIOWrapper(file, encoding, newline=""), how)
     begin = 1
     try:
-        header = next(lines, [])
+        header: list[str] = next(lines, [])
         if how.separator is None and (other := other_separator(header)):
             raise DataError(f"{path} has one column {header[0]!r}; {looks_separated(other)}")
         begin = lines.line_num + 1
@@ -146,6 +221,14 @@ def _quote_problem(said: str) -> str:
 def other_separator(columns: list[str]) -> str | None:
     """By what a table with one column seems to be separated."""
     return next((s for s in _SEPARATORS if len(columns) == 1 and s in columns[0]), None)
+
+
+def _csv(path: Path, text: IO[str], how: Reading) -> Any:
+    return csv.reader(text, delimiter=_separator(path, how), strict=True)
+
+
+def _separator(path: Path, how: Reading) -> str:
+    return how.separator or ("\t" if kind(path) == ".tsv" else ",")
 
 
 def looks_separated(separator: str) -> str:

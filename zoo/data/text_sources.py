@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 
 from zoo import hub
 from zoo.data import text_files, text_forms, text_tables
@@ -20,7 +21,7 @@ from zoo.data.text_files import KINDS, Reading
 from zoo.data.text_tables import Samples
 from zoo.errors import DataError, MissingInputError
 from zoo.paths import follow, nearest_file
-from zoo.samples import Split
+from zoo.samples import Split, TextSample
 
 _NAMES: dict[str, Split] = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 _NAMES |= {"validation": "validation", "dev": "validation", "test": "test"}
@@ -150,9 +151,15 @@ def _read_files(source: str, paths: list[Path], wanted: Wanted) -> Samples:
             part = f"{path} {text_files.unit(path)}", rows
             yield text_tables.joined(part, form.columns[0], wanted.join) if join else part
 
+    def texts(notes: list[str]) -> Iterator[pa.Array]:
+        for path in paths:
+            yield from text_files.texts(path, how, notes, form.columns[0])
+
     about = ["files 1", form.name, form.columns, how, join, wanted.join if join else "", wanted.limit, len(paths)]
     key = text_tables.key([*about, text_files.kind(first)], paths)
-    samples = text_tables.stored(key, form, parts, wanted.limit)
+    samples = text_tables.stored(
+        key, form, parts, wanted.limit, texts if form.make is TextSample and not join else None
+    )
     count = f"{len(paths):,} files"
     return samples.of(replace(samples.facts, notes=([count] if len(paths) > 1 else []) + _merged(samples.facts.notes)))
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from zoo.data.text_files import Row
+from zoo.data.text_files import OddRowError, Row
 from zoo.data.text_forms import Form, RowError, Values, text
 from zoo.errors import DataError
 from zoo.paths import cache_folder, sweep, write_text, write_whole
@@ -109,12 +109,20 @@ class Samples(Sequence):
 # Reading into a table -------------------------------------------------------------------------------------------
 
 
-def stored(key: str, form: Form, parts: Callable[[list[str]], Iterable[Part]], limit: int | None = None) -> Samples:
+def stored(
+    key: str,
+    form: Form,
+    parts: Callable[[list[str]], Iterable[Part]],
+    limit: int | None = None,
+    columns: Callable[[list[str]], Iterable[pa.Array]] | None = None,
+) -> Samples:
     """The samples under this key; read into the cache first if it has none.
 
     Args:
-        parts: called with a list for notes.
+        parts: rows of each file; called with a list for notes.
         limit: stop after so many samples.
+        columns: the same, as texts a thousand at a time, where that is possible: four times as fast. It raises
+            OddRowError where a row is not as it should be: then all are read one by one.
 
     Raises:
         DataError: rows that cannot be used; the first is named, and all are counted.
@@ -122,19 +130,47 @@ def stored(key: str, form: Form, parts: Callable[[list[str]], Iterable[Part]], l
     path = cache_folder() / "read" / f"{key}.arrow"
     if not path.exists():
         sweep(path.parent)
-        facts = Facts()
-        schema = pa.schema([(name, pa.large_string()) for name in form.stored])
-
-        def write(file: Any) -> None:
-            with pa.ipc.new_stream(file, schema) as writer:
-                for some in _batches(parts(facts.notes), form, facts, limit):
-                    writer.write_batch(pa.record_batch(list(zip(*some, strict=True)), schema=schema))
-            write_text(path.with_suffix(".json"), json.dumps(asdict(facts)))
-
-        write_whole(path, write)
+        try:
+            _write(path, form, lambda facts: _columns((columns or _odd)(facts.notes), facts, limit))
+        except OddRowError:
+            _write(path, form, lambda facts: _batches(parts(facts.notes), form, facts, limit))
     table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
     facts = Facts(**json.loads(path.with_suffix(".json").read_text("utf-8")))
     return Samples(form, [table.column(name) for name in form.stored], facts)
+
+
+def _write(path: Path, form: Form, batches: Callable[[Facts], Iterator[Any]]) -> None:
+    facts = Facts()
+    schema = pa.schema([(name, pa.large_string()) for name in form.stored])
+
+    def write(file: Any) -> None:
+        with pa.ipc.new_stream(file, schema) as writer:
+            for columns in batches(facts):
+                writer.write_batch(pa.record_batch(columns, schema=schema))
+        write_text(path.with_suffix(".json"), json.dumps(asdict(facts)))
+
+    write_whole(path, write)
+
+
+def _odd(notes: list[str]) -> Iterator[pa.Array]:
+    raise OddRowError
+
+
+def _columns(columns: Iterable[pa.Array], facts: Facts, limit: int | None) -> Iterator[list[pa.Array]]:
+    kept = 0
+    for column in columns:
+        empty = _empty(column)
+        texts = column.filter(pc.invert(empty))
+        if limit is not None and kept + len(texts) > limit:
+            raise OddRowError  # how many rows were read for these is for the other way to count
+        facts.rows += len(column)
+        facts.empty += len(column) - len(texts)
+        kept += len(texts)
+        yield [texts]
+
+
+def _empty(column: Any) -> Any:
+    return pc.equal(pc.utf8_trim_whitespace(column), "")
 
 
 def _batches(parts: Iterable[Part], form: Form, facts: Facts, limit: int | None) -> Iterator[list[Values]]:
@@ -155,13 +191,13 @@ def _batches(parts: Iterable[Part], form: Form, facts: Facts, limit: int | None)
         some.append(values)
         kept += 1
         if len(some) == _AT_ONCE or size > _CHARACTERS_AT_ONCE:
-            yield some
+            yield list(zip(*some, strict=True))
             some, size = [], 0
         if kept == limit:
             break
     problems.report(facts.rows)
     if some:
-        yield some
+        yield list(zip(*some, strict=True))
 
 
 def _check_characters(values: Values) -> None:
@@ -205,7 +241,7 @@ def _seal(path: Path) -> bytes:
 def of_column(form: Form, column: pa.ChunkedArray) -> Samples:
     """The texts of a column as it is, memory-mapped or not, without the empty ones."""
     column = pc.fill_null(column, "") if column.null_count else column
-    empty = [pc.equal(pc.utf8_trim_whitespace(chunk), "").to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    empty = [_empty(chunk).to_numpy(zero_copy_only=False) for chunk in column.chunks]
     rows = np.flatnonzero(~np.concatenate([np.zeros(0, bool), *empty]))
     facts = Facts(len(column), len(column) - len(rows))
     return Samples(form, [column], facts, rows if facts.empty else None)
