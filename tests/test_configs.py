@@ -47,7 +47,8 @@ def smaller(tmp_path: Path) -> dict[str, list[str]]:
         "--model.image_size=32",
     ]
     vit = [f"--model.pretrained={tiny_vit(tmp_path / 'vit')}", *pictures]
-    resnets = ("resnet_scratch", "fashion_mnist_resnet18", "fashion_mnist_short")
+    short = ("fashion_mnist_short", "cifar10_short")
+    resnets = ("resnet_scratch", "fashion_mnist_resnet18", "cifar10_resnet18", *short)
     return SMALLER | {"vit_finetune": vit} | dict.fromkeys(resnets, pictures)
 
 

@@ -91,11 +91,15 @@ class Augmentation:
 
 def fit(image: Image.Image, wanted: Preprocessing) -> Tensor:
     """[3, S, S] uint8: resized and cut at the centre, as evaluation sees it."""
+    return _tensor(_square(image, wanted))
+
+
+def _square(image: Image.Image, wanted: Preprocessing) -> Image.Image:
     side = wanted.size
     if wanted.squash:
-        return _tensor(v2.functional.resize(image, [side, side], wanted.mode))
+        return v2.functional.resize(image, [side, side], wanted.mode)
     resized = v2.functional.resize(image, [max(side, wanted.short_side)], wanted.mode)
-    return _tensor(v2.functional.center_crop(resized, [side, side]))
+    return v2.functional.center_crop(resized, [side, side])
 
 
 class Variation:
@@ -127,7 +131,8 @@ class Variation:
     def __call__(self, image: Image.Image, stream: torch.Generator) -> Tensor:
         """[3, S, S] uint8. The transforms draw from torch's global stream: it starts anew for every picture."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=stream)))
+            # torch.manual_seed would seed every device as well, and format a stack trace for each: half of the work.
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=stream)))
             return self._steps(image)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -139,7 +144,7 @@ class _Fit:
         self.wanted = wanted
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        return v2.functional.to_pil_image(fit(image, self.wanted))
+        return _square(image, self.wanted)
 
 
 def mix(images: Tensor, augmentation: Augmentation, stream: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
