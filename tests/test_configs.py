@@ -49,7 +49,11 @@ def smaller(tmp_path: Path) -> dict[str, list[str]]:
     vit = [f"--model.pretrained={tiny_vit(tmp_path / 'vit')}", *pictures]
     short = ("fashion_mnist_short", "cifar10_short")
     resnets = ("resnet_scratch", "fashion_mnist_resnet18", "cifar10_resnet18", *short)
-    return SMALLER | {"vit_finetune": vit} | dict.fromkeys(resnets, pictures)
+    return (
+        SMALLER
+        | dict.fromkeys(("vit_finetune", "cifar10_probe", "cifar10_finetune"), vit)
+        | dict.fromkeys(resnets, pictures)
+    )
 
 
 @pytest.mark.parametrize("config", EXPERIMENTS, ids=lambda path: path.stem)

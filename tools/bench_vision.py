@@ -109,14 +109,15 @@ def trainings(rounds: int, small: Path, photographs: Path) -> None:
 
 
 def loaders(rounds: int, small: Path, photographs: Path) -> None:
-    for title, folder, side in (("photographs at 224 px", photographs, 224), ("JPEG of 32 × 32 at 64 px", small, 64)):
+    kinds = (("photographs at 224 px", photographs, 224, 16), ("JPEG of 32 × 32 at 64 px", small, 64, 48))
+    for title, folder, side, count in kinds:
         for workers in (1, 2):
             sides = {
-                "zoo": lambda f=folder, s=side, w=workers: _drain(zoo_loader(f, s, w)),
-                "timm": lambda f=folder, s=side, w=workers: _drain(timm_loader(f, s, w)),
-                "bare": lambda f=folder, s=side, w=workers: _drain(bare_loader(f, s, w)),
+                "zoo": lambda f=folder, s=side, w=workers, n=count: _drain(zoo_loader(f, s, w), n),
+                "timm": lambda f=folder, s=side, w=workers, n=count: _drain(timm_loader(f, s, w), n),
+                "bare": lambda f=folder, s=side, w=workers, n=count: _drain(bare_loader(f, s, w), n),
             }
-            _table(f"loader, {title}, {workers} workers", sides, min(rounds, 3))
+            _table(f"loader, {title}, {workers} workers", sides, rounds)
 
 
 def _table(title: str, sides: dict[str, Callable[[], Ends]], rounds: int) -> None:
@@ -133,9 +134,9 @@ def _table(title: str, sides: dict[str, Callable[[], Ends]], rounds: int) -> Non
         print(f"  {name:5} {statistics.median(found):7.1f} images/s   zoo is {ratio:.3f} times as fast", flush=True)
 
 
-def _drain(loader: Iterable[Any]) -> Ends:
-    """Take a loader's batches as fast as they come, without the ones that lay ready when the first was taken."""
-    return [time.perf_counter() for _, _ in zip(range(WARM + TIMED), loader, strict=False)]
+def _drain(loader: Iterable[Any], count: int) -> Ends:
+    """Take so many batches as fast as they come, after a few that wait for the workers to start."""
+    return [time.perf_counter() for _, _ in zip(range(WARM + count), loader, strict=False)]
 
 
 # zoo ------------------------------------------------------------------------------------------------------------
@@ -291,14 +292,14 @@ def _normalised(images: torch.Tensor) -> torch.Tensor:
 
 def _small(source: str | None) -> Path:
     """JPEG files of 32 × 32 in ten folders: real ones of an .npz, or noise."""
-    count = (WARM + TIMED + 8) * BATCH  # a loader reads ahead
+    count = 60 * BATCH  # a loader reads ahead
     generator = np.random.default_rng(0)
     known = np.load(source)["x_train"] if source else generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     return _save("small", (Image.fromarray(pixels) for pixels in known[:count]), 95)
 
 
 def _photographs() -> Path:
-    count = (WARM + TIMED + 8) * BATCH
+    count = 28 * BATCH
     generator = np.random.default_rng(0)
     few = [_photograph(generator) for _ in range(16)]
     return _save("photographs", (few[i % len(few)] for i in range(count)), 90)
