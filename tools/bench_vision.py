@@ -5,7 +5,8 @@
 Three tables. *Step*: batches that lie ready in memory, so that only the loops differ. *Training*: JPEG files on disk,
 each side with its own loader. *Loader*: decoding and augmentation alone, in 1 and 2 worker processes. All sides have
 the same network, optimizer, pictures, crops and number of threads; they take turns for several rounds, and a ratio is
-the median of the ratios of the rounds. zoo is run as its command line runs it, with all that it watches and writes.
+the median of the ratios of the rounds. Each is measured in a process of its own. zoo is run as its command line runs
+it, with all that it watches and writes.
 
 timm's train.py is not in its package: `timm_loop` does what that script does in a step, with timm's loader, optimizer,
 schedule and clipping. The photographs are made up: noise with the spectrum of photographs, 500 × 375, JPEG quality 90.
@@ -14,11 +15,13 @@ schedule and clipping. The photographs are made up: noise with the spectrum of p
 import argparse
 import contextlib
 import io
+import json
 import os
 import statistics
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +62,8 @@ NETWORKS = {
 BATCH = 64
 Ends = list[float]
 """When each step of a loop was done."""
+threads = [1]
+workers_of_loaders = [1, 2]
 ends_of_zoo: Ends = []
 ready: list[dict[str, torch.Tensor]] = []
 """Batches for zoo's loop in the first table."""
@@ -70,8 +75,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--small", help="an .npz with x_train: real small pictures (CIFAR-10) for the second table")
     parser.add_argument("--tables", nargs="+", default=["step", "training", "loader"])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of the third table")
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    threads[0], workers_of_loaders[:] = asked.threads, asked.workers
     print(f"{asked.threads} threads, torch {torch.__version__}, timm {timm.__version__}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -111,7 +117,7 @@ def trainings(rounds: int, small: Path, photographs: Path) -> None:
 def loaders(rounds: int, small: Path, photographs: Path) -> None:
     kinds = (("photographs at 224 px", photographs, 224, 16), ("JPEG of 32 × 32 at 64 px", small, 64, 48))
     for title, folder, side, count in kinds:
-        for workers in (1, 2):
+        for workers in workers_of_loaders:
             sides = {
                 "zoo": lambda f=folder, s=side, w=workers, n=count: _drain(zoo_loader(f, s, w), n),
                 "timm": lambda f=folder, s=side, w=workers, n=count: _drain(timm_loader(f, s, w), n),
@@ -126,12 +132,30 @@ def _table(title: str, sides: dict[str, Callable[[], Ends]], rounds: int) -> Non
     for i in range(rounds):
         names = list(sides)[i % len(sides) :] + list(sides)[: i % len(sides)]
         for name in names:
-            ends = sides[name]()
+            ends = _in_a_child(sides[name])
             rates[name].append(BATCH * (len(ends) - WARM) / (ends[-1] - ends[WARM - 1]))
     print(title)
     for name, found in rates.items():
         ratio = statistics.median(a / b for a, b in zip(rates["zoo"], found, strict=True))
         print(f"  {name:5} {statistics.median(found):7.1f} images/s   zoo is {ratio:.3f} times as fast", flush=True)
+
+
+def _in_a_child(measure: Callable[[], Ends]) -> Ends:
+    """In a process of its own: what zoo tells the C library would help the others too."""
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        try:
+            torch.set_num_threads(threads[0])
+            os.write(writing, json.dumps(measure()).encode())
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading) as file:
+        said = file.read()
+    os.waitpid(child, 0)
+    return json.loads(said)
 
 
 def _drain(loader: Iterable[Any], count: int) -> Ends:

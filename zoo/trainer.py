@@ -18,6 +18,7 @@ from zoo.callbacks.gradients import Gradients
 from zoo.checkpoint import DurableIO
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError
+from zoo.host import keep_freed_memory
 from zoo.precision import UnscaledFirst
 
 _STRATEGIES = (SingleDeviceStrategy, DDPStrategy)
@@ -87,6 +88,8 @@ class Trainer(LightningTrainer):
             use_distributed_sampler=False,  # the data module's order already gives each process its part
             **kwargs,
         )
+        if self.strategy.root_device.type == "cpu":
+            keep_freed_memory()
 
     @property
     def total_steps(self) -> int:

@@ -259,7 +259,7 @@ BROKEN = {
 
 
 def break_ten(folder: Path) -> Path:
-    """Ten files, each broken in another way, among pictures: most show in their first bytes, four are cut off later."""
+    """Ten files, each broken in another way, among pictures: three show only when they are decoded."""
     class_folders(folder)
     for name, content in BROKEN.items():
         (folder / "blue" / name).write_bytes(content)
