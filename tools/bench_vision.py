@@ -46,6 +46,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 import zoo
+from zoo.__main__ import _take_large_pages
 from zoo.cli import main as zoo_command
 
 CLASSES, MEAN, STD = 10, (0.5,) * 3, (0.5,) * 3
@@ -65,8 +66,6 @@ Ends = list[float]
 threads = [1]
 workers_of_loaders = [1, 2]
 ends_of_zoo: Ends = []
-ready: list[dict[str, torch.Tensor]] = []
-"""Batches for zoo's loop in the first table."""
 
 
 def main() -> None:
@@ -91,16 +90,18 @@ def main() -> None:
 
 def steps(rounds: int, small: Path, photographs: Path) -> None:
     for title, network in NETWORKS.items():
-        images = torch.randint(0, 256, (4, BATCH, 3, network["side"], network["side"]), dtype=torch.uint8)
-        labels = torch.randint(0, CLASSES, (4, BATCH))
-        batches = [(images[i % 4], labels[i % 4]) for i in range(WARM + TIMED)]
-        ready[:] = [{"image": image, "label": label} for image, label in batches]
         sides = {
-            "zoo": lambda network=network: zoo_loop(network, ["--data=bench_vision.Ready"]),
-            "timm": lambda network=network, b=batches: timm_loop(network, PrefetchLoader(b, MEAN, STD, device=CPU)),
-            "bare": lambda network=network, b=batches: bare_loop(network, ((_normalised(x), y) for x, y in b)),
+            "zoo": lambda n=network: zoo_loop(n, ["--data=bench_vision.Ready"]),
+            "timm": lambda n=network: timm_loop(n, PrefetchLoader(_batches(n["side"]), MEAN, STD, device=CPU)),
+            "bare": lambda n=network: bare_loop(n, ((_normalised(x), y) for x, y in _batches(n["side"]))),
         }
         _table(f"step, {title}, batch {BATCH}", sides, rounds)
+
+
+def _batches(side: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    images = torch.randint(0, 256, (4, BATCH, 3, side, side), dtype=torch.uint8)
+    labels = torch.randint(0, CLASSES, (4, BATCH))
+    return [(images[i % 4], labels[i % 4]) for i in range(WARM + TIMED)]
 
 
 def trainings(rounds: int, small: Path, photographs: Path) -> None:
@@ -141,7 +142,7 @@ def _table(title: str, sides: dict[str, Callable[[], Ends]], rounds: int) -> Non
 
 
 def _in_a_child(measure: Callable[[], Ends]) -> Ends:
-    """In a process of its own: what zoo tells the C library would help the others too."""
+    """In a process of its own: what zoo asks torch for would help the others too."""
     reading, writing = os.pipe()
     if not (child := os.fork()):
         try:
@@ -167,25 +168,26 @@ def _drain(loader: Iterable[Any], count: int) -> Ends:
 
 
 class Ready(zoo.ImageData):
-    """The batches of `ready`, whatever the data is."""
+    """Batches that lie in memory; the digits only say how many classes there are."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(train="python:sklearn.datasets.load_digits", **kwargs)
 
     def train_dataloader(self) -> Any:
         loader = super().train_dataloader()
-        return _Ready(loader.batch_sampler)
+        batches = _batches(self.task.preprocessing.size)
+        return _Ready(loader.batch_sampler, [{"image": images, "label": labels} for images, labels in batches])
 
 
 class _Ready:
-    def __init__(self, batch_sampler: Any):
-        self.batch_sampler = batch_sampler
+    def __init__(self, batch_sampler: Any, batches: list[dict[str, torch.Tensor]]):
+        self.batch_sampler, self.batches = batch_sampler, batches
 
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(ready)
+        return iter(self.batches)
 
 
 class Stopwatch(Callback):
@@ -203,6 +205,7 @@ def zoo_loop(network: dict[str, Any], data: list[str]) -> Ends:
         *("--trainer.callbacks+=bench_vision.Stopwatch", f"--trainer.max_steps={WARM + TIMED}"),
         *("--trainer.limit_val_batches=0", "--trainer.accelerator=cpu", "--trainer.precision=32-true"),
     ]
+    _take_large_pages()
     ends_of_zoo.clear()
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
         code = zoo_command(flags)

@@ -18,7 +18,6 @@ from zoo.callbacks.gradients import Gradients
 from zoo.checkpoint import DurableIO
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError
-from zoo.host import keep_freed_memory
 from zoo.precision import UnscaledFirst
 
 _STRATEGIES = (SingleDeviceStrategy, DDPStrategy)
@@ -88,8 +87,6 @@ class Trainer(LightningTrainer):
             use_distributed_sampler=False,  # the data module's order already gives each process its part
             **kwargs,
         )
-        if self.strategy.root_device.type == "cpu":
-            keep_freed_memory()
 
     @property
     def total_steps(self) -> int:
