@@ -21,24 +21,26 @@ def put_model(name: str, save: Callable[[Path], Any]) -> None:
     save(snapshot)
 
 
-TEXT_FEATURES = {"text": {"dtype": "string", "_type": "Value"}}
-CHAT_FEATURES = {"messages": [{name: {"dtype": "string", "_type": "Value"} for name in ("role", "content")}]}
+def put_dataset(name: str, subset: str, splits: dict[str, list[str]]) -> None:
+    """Rows of texts, as the data set's builder leaves them in the cache."""
+    texts = {split: [{"text": row} for row in rows] for split, rows in splits.items()}
+    put_rows(name, subset, texts, datasets.Features({"text": datasets.Value("string")}))
 
 
-def put_dataset(name: str, subset: str, splits: dict[str, list[Any]], features: dict[str, Any] = TEXT_FEATURES) -> None:
-    """Rows of one column, as the data set's builder leaves them in the cache."""
+def put_rows(name: str, subset: str, splits: dict[str, list[dict[str, Any]]], features: datasets.Features) -> None:
+    """Rows of any kind, likewise. Pictures are {"bytes": content of a file, "path": None}."""
     owner, _, short = name.partition("/")
     folder = Path(os.environ["HF_HOME"]) / "datasets" / f"{owner}___{short}" / subset / "0.0.0" / COMMIT
     folder.mkdir(parents=True, exist_ok=True)
     infos = {}
     for split, rows in splits.items():
-        writer = datasets.arrow_writer.ArrowWriter(path=str(folder / f"{short}-{split}.arrow"))
+        writer = datasets.arrow_writer.ArrowWriter(path=str(folder / f"{short}-{split}.arrow"), features=features)
         for row in rows:
-            writer.write({next(iter(features)): row})
+            writer.write(row)
         examples, size = writer.finalize()
         infos[split] = {"name": split, "num_bytes": size, "num_examples": examples, "dataset_name": short}
     info = {
         "builder_name": "parquet", "config_name": subset, "dataset_name": short, "version": "0.0.0", "splits": infos,
-        "features": features,
+        "features": features.to_dict(),
     }  # fmt: skip
     (folder / "dataset_info.json").write_text(json.dumps(info))

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import yaml
 from conftest import TEXT, save_tiny
 from contract_cases import tiny_vit
-from hub_cache import CHAT_FEATURES, put_dataset, put_model
+from hub_cache import put_dataset, put_model, put_rows
 from PIL import Image
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -44,8 +45,10 @@ def hub() -> None:
 def put_datasets() -> None:
     rows = [f"{line} \n" for line in TEXT.splitlines()]
     put_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", {"train": rows, "validation": rows[:99], "test": rows[99:]})
-    splits = {"train": CHATS, "test": CHATS[:9]}
-    put_dataset("HuggingFaceTB/smoltalk", "everyday-conversations", splits, CHAT_FEATURES)
+    message = {"role": datasets.Value("string"), "content": datasets.Value("string")}
+    splits = {"train": [{"messages": chat} for chat in CHATS], "test": [{"messages": chat} for chat in CHATS[:9]]}
+    features = datasets.Features({"messages": datasets.List(message)})
+    put_rows("HuggingFaceTB/smoltalk", "everyday-conversations", splits, features)
 
 
 @pytest.fixture
@@ -62,8 +65,13 @@ def smaller(tmp_path: Path) -> dict[str, list[str]]:
         "--model.image_size=32",
     ]
     vit = [f"--model.pretrained={tiny_vit(tmp_path / 'vit')}", *pictures]
-    resnets = ("resnet_scratch", "fashion_mnist_resnet18", "fashion_mnist_short")
-    return SMALLER | {"vit_finetune": vit} | dict.fromkeys(resnets, pictures)
+    short = ("fashion_mnist_short", "cifar10_short")
+    resnets = ("resnet_scratch", "fashion_mnist_resnet18", "cifar10_resnet18", *short)
+    return (
+        SMALLER
+        | dict.fromkeys(("vit_finetune", "cifar10_probe", "cifar10_finetune"), vit)
+        | dict.fromkeys(resnets, pictures)
+    )
 
 
 @pytest.mark.parametrize("config", EXPERIMENTS, ids=lambda path: path.stem)

@@ -8,6 +8,7 @@ def main() -> int:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a console script does not have it; `--model my_lab.FocalLM` needs it
     _let_memory_grow()
+    _take_large_pages()
     from zoo.cli import main as run
 
     return run(sys.argv[1:])
@@ -20,6 +21,15 @@ def _let_memory_grow() -> None:
     """
     if sys.platform == "linux" and not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
         os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
+
+
+def _take_large_pages() -> None:
+    """Have torch ask for pages of 2 MB where it computes on the CPU.
+
+    glibc gives large blocks back as soon as they are free, and the kernel hands out new pages, one by one, at every
+    step: with large activations, up to 40 % of the time. Only before torch makes its first tensor.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,29 @@ def test_a_parquet_file_with_pictures_inside_is_read_when_they_are_called_for(tm
     (sample,) = image_sources.read(str(tmp_path / "x.parquet"))["train"]
     assert sample.label == "dog"
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(sample.image()))), pixels)
+
+
+def test_a_data_set_of_the_hub_is_trained_on_and_its_classes_have_their_names(here: Path, zoo_command: Any):
+    import datasets
+    from hub_cache import put_rows
+
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["rust", "healthy"])})
+    colours = {0: (180, 90, 20), 1: (20, 160, 40)}
+    rows = [
+        {"img": {"bytes": save(here / f"{i}.png", colours[i % 2]).read_bytes(), "path": None}, "label": i % 2}
+        for i in range(12)
+    ]
+    put_rows("someone/leaves", "default", {"train": rows, "validation": rows[:4], "test": rows[4:8]}, features)
+    network = {"name": "vit_tiny_patch16_224", "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    flags = ["--model=zoo.ImageClassification", f"--model.architecture={network}", "--model.image_size=16"]
+    flags += ["--model.optimizer=torch.optim.AdamW", "--data=zoo.ImageData", "--data.train=someone/leaves"]
+    flags += ["--data.num_workers=0", "--trainer.max_steps=2", "--trainer.accelerator=cpu"]
+    code, said, complaint = zoo_command("fit", *flags)
+    assert (code, complaint) == (0, "")
+    assert "train: someone/leaves: 12 pictures, 2 classes" in said
+    assert "validation: someone/leaves: 4 pictures, 2 classes" in said
+    written = json.loads((here / "runs/run/1/model/config.json").read_text())
+    assert written["label_names"] == ["healthy", "rust"]
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -207,37 +231,72 @@ def test_classes_that_the_model_does_not_know_are_named_with_those_that_it_knows
 # Broken files ---------------------------------------------------------------------------------------------------
 
 
-def truncated(path: Path) -> Path:
+def encoded(suffix: str, **settings: Any) -> bytes:
+    """A picture of noise, so that its file is long."""
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(path)
-    path.write_bytes(path.read_bytes()[:2000])
-    return path
+    Image.fromarray(noise).save(buffer := io.BytesIO(), suffix, **settings)
+    return buffer.getvalue()
 
 
-def break_five(folder: Path) -> list[str]:
-    """Five kinds of broken files: four that show in their first bytes, and one that is cut off."""
+def too_large() -> bytes:
+    """A PNG whose header promises 60,000 × 60,000 pixels: a bomb."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    check = struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + check + encoded("png")[33:]
+
+
+BROKEN = {
+    "cut.jpg": encoded("jpeg")[:2000],
+    "cut.png": encoded("png")[:2000],
+    "cut.webp": encoded("webp", lossless=True)[:2000],
+    "empty.png": b"",
+    "text.png": b"no picture at all",
+    "page.jpg": b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
+    "head.png": b"\x89PNG\r\n\x1a\n\0\0",
+    "bomb.png": too_large(),
+    "garbled.png": encoded("png")[:60] + bytes(500) + encoded("png")[560:],
+}
+
+
+def break_ten(folder: Path) -> Path:
+    """Ten files, each broken in another way, among pictures: three show only when they are decoded."""
     class_folders(folder)
-    (folder / "red" / "empty.png").write_bytes(b"")
-    (folder / "red" / "text.jpg").write_text("no picture at all")
+    for name, content in BROKEN.items():
+        (folder / "blue" / name).write_bytes(content)
     (folder / "green" / "gone.png").symlink_to(folder / "nowhere.png")
-    (folder / "blue" / "head.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    truncated(folder / "blue" / "cut.jpg")
-    return ["cut.jpg", "empty.png", "gone.png", "head.png", "text.jpg"]
+    return folder
 
 
-def test_broken_files_are_named_listed_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    names = break_five(tmp_path / "pictures")
-    module = data(tmp_path / "pictures", max_broken=0.5)
+def test_each_of_ten_broken_files_is_named_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    module = data(break_ten(tmp_path / "pictures"), max_broken=0.5, validation_fraction=0.01)
     module.bad.path = tmp_path / "bad_samples.jsonl"
     trainer(max_epochs=1).fit(task(), datamodule=module)
     rows = [json.loads(line) for line in module.bad.path.read_text().splitlines()]
-    assert sorted({Path(row["sample"]).name for row in rows}) == names
+    assert {Path(row["sample"]).name for row in rows} == {*BROKEN, "gone.png"}
     assert all(row["reason"] for row in rows)
-    assert "left out" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(f"{name}: " in said for name in (*BROKEN, "gone.png"))
+
+
+def test_unusual_pictures_are_not_broken(tmp_path: Path):
+    folder = tmp_path / "pictures"
+    class_folders(folder, 2)
+    red = folder / "red"
+    frames = [Image.new("P", (20, 16), i) for i in range(3)]
+    frames[0].save(red / "animated.gif", save_all=True, append_images=frames[1:])
+    Image.new("CMYK", (20, 16), (0, 200, 200, 0)).save(red / "print.jpg")
+    Image.fromarray(np.full((16, 20), 40_000, dtype=np.uint16)).save(red / "deep.png")
+    (red / "webp.jpg").write_bytes(encoded("webp"))
+    Image.new("RGBA", (20, 16), (200, 0, 0, 0)).save(red / "clear.png")
+    save(red / "folder.jpg" / "inside.png", (200, 0, 0))
+    module = data(folder, validation_fraction=0.01)
+    trainer(max_epochs=1).fit(task(), datamodule=module)
+    assert module.bad.found == []
+    assert labels(module.samples("train") + module.samples("validation")).count("red") == 8
 
 
 def test_more_broken_files_than_the_limit_stop_the_run(tmp_path: Path, here: Path):
-    break_five(tmp_path / "pictures")
+    break_ten(tmp_path / "pictures")
     with pytest.raises(DataError, match=r"cannot be read .*listed in bad_samples.jsonl.*data.max_broken"):
         set_up(data(tmp_path / "pictures"))
     assert (here / "bad_samples.jsonl").is_file()
@@ -246,7 +305,7 @@ def test_more_broken_files_than_the_limit_stop_the_run(tmp_path: Path, here: Pat
 def test_the_next_picture_stands_in_for_a_broken_one_with_any_number_of_workers(tmp_path: Path):
     class_folders(tmp_path / "train")
     class_folders(tmp_path / "val", 2)
-    truncated(tmp_path / "train" / "blue" / "cut.jpg")
+    (tmp_path / "train" / "blue" / "cut.jpg").write_bytes(BROKEN["cut.jpg"])
 
     class Watch(Callback):
         def __init__(self) -> None:
@@ -269,7 +328,7 @@ def test_the_next_picture_stands_in_for_a_broken_one_with_any_number_of_workers(
 def test_a_broken_picture_is_left_out_of_an_evaluation(tmp_path: Path):
     class_folders(tmp_path / "train")
     class_folders(tmp_path / "val", 2)
-    truncated(tmp_path / "val" / "blue" / "cut.jpg")
+    (tmp_path / "val" / "blue" / "cut.jpg").write_bytes(BROKEN["cut.jpg"])
     classifier = task()
     trainer(1).fit(classifier, datamodule=data(tmp_path, max_broken=0.5))
     assert classifier.last_figures["images"] == 6

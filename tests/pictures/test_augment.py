@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
 from zoo.errors import ConfigError
 from zoo.pictures import augment
@@ -26,6 +27,43 @@ def test_a_variation_is_a_function_of_its_stream_and_nothing_else(policy: augmen
     assert not torch.equal(first, vary(NOISE, stream(1)))
     torch.manual_seed(1)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("size", [(40, 30), (100, 100), (10, 16), (300, 10)])
+def test_random_boxes_are_distributed_as_torchvisions(size: tuple[int, int]):
+    """By means and deviations of left, top, width and height; the last size leaves only the middle."""
+    theirs = v2.RandomResizedCrop(8, (0.2, 1), (0.5, 2))
+    torch.manual_seed(0)
+    drawn = [theirs.make_params([torch.empty(3, size[1], size[0])]) for _ in range(2000)]
+    expected = torch.tensor([[box[side] for side in ("left", "top", "width", "height")] for box in drawn]).float()
+    boxes = torch.tensor([augment.random_box(size, 0.2, 2, stream(seed)) for seed in range(2000)]).float()
+    ours = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+    tolerance = 0.1 * expected.std(0) + 1e-6
+    assert ((ours.mean(0) - expected.mean(0)).abs() <= tolerance).all()
+    assert ((ours.std(0) - expected.std(0)).abs() <= tolerance).all()
+
+
+def test_without_any_variation_training_sees_what_evaluation_sees():
+    plain = augment.Variation(Augmentation(scale=1, flip=0), WANTED)
+    assert torch.equal(plain(NOISE, stream()), augment.fit(NOISE, WANTED))
+
+
+def test_padding_moves_the_picture_over_black():
+    vary, square = augment.Variation(Augmentation(padding=4, flip=0), WANTED), augment.fit(NOISE, WANTED)
+    padded = torch.nn.functional.pad(square, (4, 4, 4, 4))
+    places = {
+        (x, y): padded[:, y : y + 16, x : x + 16].numpy().tobytes() for x in range(9) for y in range(9)
+    }  # every place that it may be moved to
+    moved = {vary(NOISE, stream(seed)).numpy().tobytes() for seed in range(600)}
+    assert moved == set(places.values())
+
+
+def test_half_of_the_pictures_are_turned_over():
+    vary, square = augment.Variation(Augmentation(scale=1, flip=0.5), WANTED), augment.fit(NOISE, WANTED)
+    seen = [vary(NOISE, stream(seed)) for seed in range(400)]
+    turned = sum(torch.equal(image, square.flip(-1)) for image in seen)
+    assert turned + sum(torch.equal(image, square) for image in seen) == 400
+    assert 160 < turned < 240
 
 
 def test_evaluation_sees_what_timm_shows_its_networks():

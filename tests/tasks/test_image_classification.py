@@ -1,6 +1,8 @@
 """ImageClassification against plain timm and transformers, and where a network is hard for law 1."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import timm
 import torch
 from contract_cases import ADAMW, SGD, tiny_vit, trainer, weights
+from lightning.pytorch.callbacks import LambdaCallback
 from PIL import Image
 
 import zoo
@@ -123,6 +126,57 @@ def test_a_misspelt_network_is_answered_with_the_nearest_one():
         classifiers.find("resnet_18")
 
 
+# What the network is told ---------------------------------------------------------------------------------------
+
+
+def gradients(source: Path, **settings: Any) -> tuple[torch.Tensor, int]:
+    """Gradients of one batch, and how often the first layer's attention was run for them."""
+    task = fit(zoo.ImageClassification(pretrained=str(source), augmentation=PLAIN, optimizer=SGD, **settings), 0)
+    calls: list[int] = []
+    first = task.network.vit.layers[0].attention if hasattr(task.network, "vit") else task.network.blocks[0].attn
+    first.register_forward_pre_hook(lambda *_: calls.append(1))
+    total, count = task.train().loss(task.example_batch(6))
+    (total / count).backward()
+    return torch.cat([p.grad.flatten() for p in task.parameters()]), len(calls)
+
+
+@pytest.mark.parametrize("library", ["vit", "hf_vit"])
+def test_activations_that_are_computed_again_give_the_same_gradients(library: str, request: pytest.FixtureRequest):
+    source = request.getfixturevalue(library)
+    kept, once = gradients(source)
+    again, twice = gradients(source, gradient_checkpointing=True)
+    assert (once, twice) == (1, 2)
+    assert torch.allclose(kept, again, atol=1e-7)
+
+
+def test_drop_path_rises_to_the_share_that_is_asked_for(vit: Path):
+    task = zoo.ImageClassification(pretrained=str(vit), drop_path=0.4, augmentation=PLAIN, optimizer=SGD)
+    trainer(0).validate(task, datamodule=digits(), verbose=False)
+    assert [getattr(block.drop_path1, "drop_prob", 0.0) for block in task.network.blocks] == pytest.approx([0, 0.4])
+
+
+def test_drop_path_draws_the_same_again_for_the_same_micro_batch(vit: Path):
+    def trained(drop_path: float) -> torch.Tensor:
+        settings = {"pretrained": str(vit), "augmentation": PLAIN, "optimizer": SGD, "micro_batch_size": 3}
+        return weights(fit(zoo.ImageClassification(drop_path=drop_path, **settings)))
+
+    once = trained(0.5)
+    assert torch.equal(once, trained(0.5))
+    assert not torch.allclose(once, trained(0.0), atol=1e-3)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is none")
+def test_a_compiled_network_has_the_losses_of_an_eager_one(vit: Path):
+    def losses(compile: bool) -> list[float]:
+        task = zoo.ImageClassification(pretrained=str(vit), augmentation=PLAIN, optimizer=SGD, compile=compile)
+        seen: list[float] = []
+        watch = LambdaCallback(on_train_batch_end=lambda *_: seen.append(float(task.step_loss)))
+        trainer(2, callbacks=[watch], limit_val_batches=0).fit(task, datamodule=digits())
+        return seen
+
+    assert losses(True) == pytest.approx(losses(False), rel=1e-5)
+
+
 # What is frozen stays, bit for bit ------------------------------------------------------------------------------
 
 
@@ -159,6 +213,22 @@ def test_statistics_are_taken_over_exactly_norm_batch_size_samples(monkeypatch: 
     monkeypatch.setattr(zoo.ImageClassification, "logits", logits)
     trainer(2, limit_val_batches=0).fit(resnet(norm_batch_size=4), datamodule=digits(batch_size=10))
     assert seen == [4, 4, 2] * 2
+
+
+@pytest.mark.assets
+@pytest.mark.skipif("ZOO_ASSETS" not in os.environ, reason="ZOO_ASSETS names no folder with real weights")
+def test_a_probe_of_real_weights_has_the_same_logits_in_plain_timm(tmp_path: Path):
+    path = Path(os.environ["ZOO_ASSETS"]) / "efficientnet-lite0" / "model.safetensors"
+    named = {"pretrained": "tf_efficientnet_lite0", "weights": str(path), "image_size": 32, "freeze": "backbone"}
+    task = fit(zoo.ImageClassification(**named, augmentation=PLAIN, optimizer=SGD))
+    task.save_model(tmp_path / "model")
+    exported = str(tmp_path / "model" / "model.safetensors")
+    again = timm.create_model("tf_efficientnet_lite0", num_classes=10, checkpoint_path=exported).eval()
+    images = pictures(32)
+    assert torch.allclose(again((images - task._mean) / task._std), task.logits({"image": images}), atol=1e-4)
+    untouched = timm.create_model("tf_efficientnet_lite0", checkpoint_path=str(path)).state_dict()
+    moved = {n for n, t in again.state_dict().items() if not torch.equal(t, untouched[n])}
+    assert moved == {"classifier.weight", "classifier.bias"}
 
 
 @pytest.mark.parametrize("norm", ["frozen", "group"])

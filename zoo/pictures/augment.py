@@ -91,11 +91,15 @@ class Augmentation:
 
 def fit(image: Image.Image, wanted: Preprocessing) -> Tensor:
     """[3, S, S] uint8: resized and cut at the centre, as evaluation sees it."""
+    return _tensor(_square(image, wanted))
+
+
+def _square(image: Image.Image, wanted: Preprocessing) -> Image.Image:
     side = wanted.size
     if wanted.squash:
-        return _tensor(v2.functional.resize(image, [side, side], wanted.mode))
+        return v2.functional.resize(image, [side, side], wanted.mode)
     resized = v2.functional.resize(image, [max(side, wanted.short_side)], wanted.mode)
-    return _tensor(v2.functional.center_crop(resized, [side, side]))
+    return v2.functional.center_crop(resized, [side, side])
 
 
 class Variation:
@@ -104,42 +108,65 @@ class Variation:
     def __init__(self, augmentation: Augmentation, wanted: Preprocessing):
         self.augmentation, self.wanted = augmentation, wanted
 
+    def __call__(self, image: Image.Image, stream: torch.Generator) -> Tensor:
+        """[3, S, S] uint8."""
+        framed = self._framed(image, stream)
+        if torch.rand((), generator=stream) < self.augmentation.flip:
+            framed = framed.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self._steps is None:
+            return _tensor(framed)
+        with torch.random.fork_rng(devices=[]):
+            # torch.manual_seed would seed every device as well, and format a stack trace for each: half of the work.
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=stream)))
+            return self._steps(framed)
+
+    def _framed(self, image: Image.Image, stream: torch.Generator) -> Image.Image:
+        a, side = self.augmentation, self.wanted.size
+        if a.padding:
+            left, top = torch.randint(-a.padding, a.padding + 1, (2,), generator=stream).tolist()
+            return _square(image, self.wanted).crop((left, top, left + side, top + side))
+        if a.scale == 1:
+            return _square(image, self.wanted)
+        box = random_box(image.size, a.scale, a.ratio, stream)
+        return image.resize((side, side), Image.Resampling[self.wanted.interpolation.upper()], box)
+
     @cached_property
     def _steps(self) -> Any:
-        a, side, mode = self.augmentation, self.wanted.size, self.wanted.mode
-        steps: list[Any] = []
-        if a.padding:
-            steps = [_Fit(self.wanted), v2.RandomCrop(side, padding=a.padding)]
-        elif a.scale < 1:
-            steps = [v2.RandomResizedCrop(side, (a.scale, 1), (1 / a.ratio, a.ratio), mode)]
-        else:
-            steps = [_Fit(self.wanted)]
-        if a.flip:
-            steps.append(v2.RandomHorizontalFlip(a.flip))
+        """What torchvision draws from torch's global stream, which starts anew for every picture; None for nothing."""
+        a, steps = self.augmentation, [v2.PILToTensor()]
         if a.policy != "none":
             policy = v2.RandAugment if a.policy == "rand" else v2.TrivialAugmentWide
-            steps.append(policy(interpolation=InterpolationMode.BILINEAR, fill=_grey(self.wanted)))
-        steps.append(v2.PILToTensor())
+            steps.insert(0, policy(interpolation=InterpolationMode.BILINEAR, fill=_grey(self.wanted)))
         if a.erase:
             steps.append(v2.RandomErasing(a.erase, value=[float(v) for v in _grey(self.wanted)]))
-        return v2.Compose(steps)
-
-    def __call__(self, image: Image.Image, stream: torch.Generator) -> Tensor:
-        """[3, S, S] uint8. The transforms draw from torch's global stream: it starts anew for every picture."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=stream)))
-            return self._steps(image)
+        return v2.Compose(steps) if len(steps) > 1 else None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"augmentation": self.augmentation, "wanted": self.wanted}
 
 
-class _Fit:
-    def __init__(self, wanted: Preprocessing):
-        self.wanted = wanted
+def random_box(size: tuple[int, int], scale: float, ratio: float, stream: torch.Generator) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a random part of a picture, as torchvision's RandomResizedCrop draws it.
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        return v2.functional.to_pil_image(fit(image, self.wanted))
+    That draws its numbers one by one from the global stream, which costs more than to read a small picture.
+
+    Args:
+        size: width and height.
+        scale: smallest share of the area.
+        ratio: most that the part is wider than tall or the other way; even in its logarithm.
+
+    Source: Szegedy et al. 2015. After ten parts that do not fit, the largest in the middle.
+    """
+    width, height = size
+    for share, shape, x, y in torch.rand(10, 4, generator=stream).tolist():
+        area, aspect = width * height * (scale + share * (1 - scale)), ratio ** (2 * shape - 1)
+        w, h = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(x * (width - w + 1)), int(y * (height - h + 1))
+            return left, top, left + w, top + h
+    w, h = min(width, round(height * ratio)), min(height, round(width * ratio))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
 
 
 def mix(images: Tensor, augmentation: Augmentation, stream: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
