@@ -337,9 +337,13 @@ class Task(LightningModule):
         Args:
             seed: the same seed gives the same predictions.
         """
-        encoder, was_training = self.encoder("predict"), self.training
+        encoder = self.encoder("predict")
         samples = [x if isinstance(x, self.sample_type) else self.sample_type(x) for x in inputs]
-        batch = encoder.collate(encoder.encode(samples))
+        return self.predict_from(encoder.collate(encoder.encode(samples)), seed)
+
+    def predict_from(self, batch: Batch, seed: int = 0) -> list[dict[str, Any]]:
+        """As `predict`, for a batch of the encoder for predictions."""
+        was_training = self.training
         self.eval()
         try:
             return self._predict(batch, seed, 0)

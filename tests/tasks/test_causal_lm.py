@@ -92,6 +92,7 @@ def test_a_chat_model_learns_to_answer_and_to_stop(tiny_gpt2: Path, here: Path):
         pretrained=str(tiny_gpt2), max_length=64, chat_template="chat.jinja", sampling=sampling, optimizer=ADAMW
     )
     trainer(60).fit(task, datamodule=Chats(batch_size=4))
+    assert all(text.startswith("user: What is ") and "assistant: ⟶A fox of" in text for text in task.preview())
     said = task.predict(["What is 7?"])[0]
     assert said["continuations"][0].startswith("A fox of")
     assert len(said["continuations"][0]) < 40  # it has learned to end

@@ -259,9 +259,16 @@ class CausalLM(Task):
         return "\n".join(f"{prediction['prompt']}⟶{text}" for text in prediction["continuations"])
 
     def preview(self) -> list[str]:
+        """Two beginnings of validation windows, continued; conversations from where the assistant begins."""
         windows = self.trainer.datamodule.items["validation"]
-        prompts = [self.tokenizer.decode(windows[i]["input_ids"][:12]) for i in range(min(2, len(windows)))]
-        return [self.show(prediction) for prediction in self.predict(prompts)] if prompts else []
+        begun = [windows[i] for i in range(min(2, len(windows)))]
+        ends = [12] * len(begun)
+        if self.learned.get("dialogue"):
+            ends = [int((window["targets"] != IGNORED).argmax()) + 1 for window in begun]
+        ids = [window["input_ids"][:end].tolist() for window, end in zip(begun, ends, strict=True)]
+        items = [{"prompt": self.tokenizer.decode(tokens), "input_ids": tokens} for tokens in ids]
+        batch = self.encoder("predict").collate(items) if items else {}
+        return [self.show(prediction) for prediction in self.predict_from(batch)] if items else []
 
     def save_model(self, folder: Path) -> None:
         self.network.save_pretrained(folder)
