@@ -6,7 +6,7 @@
 Every rival trains the same Llama from the same kind of weights with AdamW (fused), constant rate and clipping on the
 same text, line by line: a line is a document. Rivals take turns, each in a process of its own, with the same number of
 threads. Tokens are real ones: predicted, neither padding nor the first of a document. Time is that of training steps
-alone, the first two left out for the rate; the validation loss is taken between steps, by the same code for all.
+alone, the first two left out for the rate (zoo with large pages, which its command asks for); the validation loss is taken between steps, by the same code for all.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def prepare(text: Path, tokenizer: str, folder: Path) -> None:
             windows = encoder.arrange(Dataset.from_list(encoder.encode(samples)).with_format("numpy"))
             full = [w for w in windows if len(w["input_ids"]) == LENGTH]  # tensors of one size for everyone
             named = {
-                k: torch.stack([torch.as_tensor(w[k]).long() for w in full])
+                k: torch.stack([torch.tensor(w[k], dtype=torch.long) for w in full])
                 for k in ("input_ids", "targets", "position_ids")
             }
             torch.save(named, folder / f"{split}-{packing}.pt")
@@ -278,6 +278,8 @@ def in_its_own_process(rival: str, folder: Path, python: str, **settings: Any) -
     flags = [f"--{name}={value}" for name, value in settings.items()]
     command = [python, __file__, "--rival", rival, "--folder", str(folder), *flags]
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
+    if rival.startswith("zoo"):
+        quiet["THP_MEM_ALLOC_ENABLE"] = "1"  # as the `zoo` command does
     found = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **quiet}, check=False)
     if found.returncode:
         print(f"{rival}: {found.stderr.strip().splitlines()[-1]}", flush=True)
