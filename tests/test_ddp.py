@@ -2,6 +2,7 @@
 
 import csv
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -44,15 +45,52 @@ class Fails(zoo.CausalLM):
         return result
 '''
 
+FAILS_IN_THE_STEP = '''
+from pathlib import Path
+import torch, zoo
+
+class StepFails(zoo.CausalLM):
+    """Runs out of memory in the middle of the optimizer's step 3, in the second process only, and only once."""
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        plain = optimizer.step
+        def step(*args, **kwargs):
+            if self.trainer.global_rank == 1 and self.global_step == 3 and not Path("has-failed").exists():
+                Path("has-failed").touch()
+                optimizer.param_groups[0]["params"][0].data.zero_()
+                raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
+            return plain(*args, **kwargs)
+        optimizer.step = step
+        return optimizer
+'''
+
 
 def zoo_in_processes(*argv: Any) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, which starts further ones."""
+    command = [sys.executable, "-m", "zoo", *(str(arg) for arg in argv)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, check=False)
+
+
+def environment() -> dict[str, str]:
     paths = [str(Path(__file__).parent.parent), str(Path.cwd())]
     hidden = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_PORT", "MASTER_ADDR")
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return kept | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def exit_codes_of_two(*argv: Any) -> list[int]:
+    """The command line in two processes that this one starts itself, as torchrun would, so that it sees both ends."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
     command = [sys.executable, "-m", "zoo", *(str(arg) for arg in argv)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    world = {"WORLD_SIZE": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    started = [subprocess.Popen(command, env=environment() | world | {"LOCAL_RANK": str(rank)}) for rank in range(2)]
+    try:
+        return [process.wait(timeout=150) for process in started]
+    finally:
+        for process in started:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +105,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = {"class_path": "zoo.TextData", "init_args": {"train": "fox.txt", "batch_size": 11, "eval_batch_size": 2}}
     (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"data": data}))
     (folder / "failing.py").write_text(FAILS_ON_ONE_RANK)
+    (folder / "failing_step.py").write_text(FAILS_IN_THE_STEP)
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -111,6 +150,18 @@ def test_out_of_memory_in_the_last_piece_of_one_process_makes_both_replay_with_t
     assert "step 4: training with 3 samples at a time: CUDA out of memory" in done.stdout
     assert [row["train/micro_batch_size"] for row in rows(folder, "failed") if "train/loss" in row][3] == 2
     assert torch.allclose(weights(folder, "one", 7), weights(folder, "failed", 7), atol=1e-5)
+
+
+def test_out_of_memory_in_the_optimizers_step_of_one_process_ends_both_and_a_resumed_run_is_as_undisturbed(
+    folder: Path,
+):
+    settings = ["--config=config.yaml", "--model=failing_step.StepFails", "--name=halfway", *TWO]
+    assert exit_codes_of_two("fit", *settings) == [71, 71]
+    assert checkpoint.read(folder / "runs/halfway/1/checkpoints/step=3.ckpt")["zoo"]["step"] == 3
+    assert not (folder / "runs/halfway/1/checkpoints/step=4.ckpt").exists()
+    assert torch.equal(weights(folder, "halfway", 3), weights(folder, "two", 3))
+    assert exit_codes_of_two("fit", "--resume=runs/halfway/1") == [0, 0]
+    assert torch.equal(weights(folder, "halfway", 7), weights(folder, "two", 7))
 
 
 def test_no_sample_is_scored_twice_in_a_test_with_two_processes(folder: Path):

@@ -14,6 +14,7 @@ from toy import Toy, ToyData
 import zoo
 from zoo import microbatch, probe
 from zoo.errors import ConfigError, DoesNotFitError
+from zoo.tasks.causal_lm import Sampling
 
 
 class Memory:
@@ -204,3 +205,66 @@ def test_a_probe_changes_nothing_of_the_training(case: Case, optimizer: Any):
     plain = trained(None)
     torch.random.set_rng_state(before)
     assert torch.equal(trained("100GB"), plain)
+
+
+# Prediction -------------------------------------------------------------------------------------------------------
+
+
+def predicted(model: Path, vram: str | None, seen: list[int], **settings: Any) -> tuple[zoo.CausalLM, list[str]]:
+    """What a model of two layers says to twelve prompts; `seen` gets the samples of each call."""
+
+    class Watched(zoo.CausalLM):
+        def predict_batch(self, batch: Any) -> Any:
+            seen.append(len(batch["input_ids"]))
+            return super().predict_batch(batch)
+
+    sampling = Sampling(temperature=0, max_new_tokens=8)
+    task = Watched(pretrained=str(model), max_length=48, optimizer=SGD, sampling=sampling, **settings)
+    data = zoo.TextData(predict="prompts.txt", eval_batch_size=12)
+    found = trainer(0, vram=vram).predict(task, datamodule=data)
+    return task, [one["continuations"][0] for batch in found for one in batch]
+
+
+@pytest.fixture
+def prompts(here: Path) -> None:
+    Path("prompts.txt").write_text("".join(f"The {i}th fox\n" for i in range(12)))
+
+
+def test_generation_is_tried_out_before_the_first_prompt_and_says_the_same(tiny_gpt2: Path, prompts: None):
+    seen: list[int] = []
+    task, whole = predicted(tiny_gpt2, None, seen)
+    assert seen == [12]
+    three = probe.peak(lambda: probe.prediction(task, 3), task.device, [*task.parameters(), *task.buffers()])
+    assert three is not None
+    seen.clear()
+    task, in_pieces = predicted(tiny_gpt2, f"{(three + 100) / 1e6}MB", seen)
+    assert task.at_once == {"prediction": 3}
+    assert seen[-4:] == [3, 3, 3, 3]
+    assert in_pieces == whole
+
+
+def test_with_room_for_all_prompts_generation_stays_whole(tiny_gpt2: Path, prompts: None):
+    seen: list[int] = []
+    task, _ = predicted(tiny_gpt2, "1GB", seen)
+    assert task.at_once == {}
+    assert seen[-1] == 12
+
+
+def test_the_example_of_a_prediction_is_as_long_as_any(tiny_gpt2: Path, prompts: None):
+    """Of 64 positions, 56 for the prompt and 8 for what is said, even where a model would end at once."""
+    task, _ = predicted(tiny_gpt2, None, [])
+    for length, expected in ((48, 48), (64, 56)):
+        task.max_length = length
+        batch = task.prediction_example(3)
+        assert batch["input_ids"].shape == (3, expected)
+        lengths = []
+        task.network.register_forward_hook(lambda module, args, output, lengths=lengths: lengths.append(1))
+        task.network.generation_config.eos_token_id = list(range(299))
+        task.predict_batch(batch)
+        assert len(lengths) == 8
+
+
+def test_what_was_found_for_generation_is_remembered(tiny_gpt2: Path, prompts: None, monkeypatch: pytest.MonkeyPatch):
+    task, _ = predicted(tiny_gpt2, "0.9MB", [])
+    monkeypatch.setattr(probe, "probe", lambda *_: pytest.fail("tried again"))
+    assert predicted(tiny_gpt2, "0.9MB", [])[0].at_once == task.at_once

@@ -180,6 +180,14 @@ def evaluation(task: Any, size: int) -> None:
         task.evaluate(task.place(task.evaluation_example(size)))
 
 
+def prediction(task: Any, size: int) -> None:
+    """A prediction of the largest batch, with nothing beside it but the weights."""
+    task.eval()
+    eager = torch.compiler.set_stance("force_eager")  # as the loop of predictions has it
+    with torch.inference_mode(), eager, task.trainer.precision_plugin.forward_context():
+        task.predict_batch(task.place(task.prediction_example(size)))
+
+
 @contextmanager
 def put_back(task: Any) -> Iterator[None]:
     """Whatever is done inside leaves weights, buffers, gradients, modes and random streams as they were, bit for bit.
@@ -241,6 +249,15 @@ def choose(task: Any, limit: int | None) -> None:
             task.at_once["evaluation"] = size
 
 
+def choose_for_prediction(task: Any, limit: int | None) -> None:
+    """Set how many samples the task takes at a time in `zoo predict`, where it has an example for that."""
+    batch = _share(task, task.trainer.datamodule.eval_batch_size, "predict")
+    if batch and task.prediction_example(1) is not None:
+        size = _found(task, "prediction", lambda n: prediction(task, n), batch, limit)
+        if size < batch:
+            task.at_once["prediction"] = size
+
+
 def _share(task: Any, batch_size: int, split: str) -> int:
     """Samples of the largest batch that one process gets."""
     return math.ceil(min(batch_size, len(task.trainer.datamodule.items[split])) / task.trainer.world_size)
@@ -269,12 +286,14 @@ def remembered(task: Any, what: str, batch: int, limit: int | None) -> Path:
     """Where the result of this probe is kept: one file per all that decides it."""
     device = task.device
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    example = task.prediction_example(1) if what == "prediction" else task.example_batch(1)
     parts = [
         what, batch, torch.__version__, card, budget(device, limit) // _FREE_STEP if device.type == "cuda" else limit,
-        type(task).__qualname__, repr(task.network), repr(task.configure_optimizers()), task.trainer.precision,
+        type(task).__qualname__, repr(task.network), task.trainer.precision,
+        repr(task.configure_optimizers()) if what != "prediction" else repr(getattr(task, "sampling", None)),
         task.trainer.world_size, task.gradient_checkpointing, task.compile_network,
         [(name, tuple(p.shape), str(p.dtype), p.requires_grad) for name, p in task.named_parameters()],
-        {name: getattr(value, "shape", None) for name, value in task.example_batch(1).items()},
+        {name: getattr(value, "shape", None) for name, value in example.items()},
     ]  # fmt: skip
     return cache_folder() / "probes" / f"{hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()}.json"
 

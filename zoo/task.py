@@ -174,6 +174,9 @@ class Task(LightningModule):
         """As example_batch, for `evaluate`; another one where evaluation is different."""
         return self.example_batch(n)
 
+    def prediction_example(self, n: int) -> Batch | None:
+        """As example_batch, for `predict_batch`, where that needs a measure of its own (generation, say)."""
+
     def check_samples(self, samples: Sequence[Any], split: Split) -> None:
         """Refuse samples that the network as it is cannot learn from or be measured on (an unknown class, say)."""
 
@@ -286,10 +289,10 @@ class Task(LightningModule):
             self.to_compile().compile(dynamic=True)  # one graph for pieces of any size
         if self.micro_batch_size == "auto":
             self.micro_batch_size = None
-            if self._can_be_probed():
+            if self.can_be_probed():
                 probe.choose(self, self.trainer.vram)
 
-    def _can_be_probed(self) -> bool:
+    def can_be_probed(self) -> bool:
         limited = self.device.type == "cuda" or self.trainer.vram is not None
         has_example = type(self).example_batch is not Task.example_batch
         has_data = getattr(self.trainer, "datamodule", None) is not None

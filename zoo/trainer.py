@@ -130,6 +130,10 @@ class _Steps(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         probe.limit_process(trainer.strategy.root_device, trainer.vram)
 
+    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
+        if pl_module.can_be_probed():
+            probe.choose_for_prediction(pl_module, trainer.vram)
+
     def on_train_start(self, trainer: Any, *_: Any) -> None:
         trainer.should_stop |= trainer.global_step >= trainer.step_limit  # resumed with nothing left but the export
 

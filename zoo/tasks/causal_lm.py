@@ -169,6 +169,13 @@ class CausalLM(Task):
         halves = torch.arange(self.max_length).remainder(self.max_length // 2 + 1).repeat(n, 1)
         return batch | ({"position_ids": halves} if self.packing is True else {})
 
+    def prediction_example(self, n: int) -> Batch:
+        """The longest prompts for which this window, or the architecture, leaves room; none ends before its time."""
+        new = self.sampling.max_new_tokens
+        positions = getattr(self.network.config, "max_position_embeddings", None) or self.max_length + new
+        ids = torch.full((n, max(1, min(self.max_length, positions - new))), padding(self.tokenizer))
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "prompt": [""] * n, "at_least": new}
+
     def marked(self, item: Item) -> str:
         """A document or conversation as the network gets it, what it learns of it in ⟦ ⟧."""
         ids = item["input_ids"]
@@ -234,10 +241,12 @@ class CausalLM(Task):
         chance: dict[str, Any] = {"do_sample": False}
         if s.temperature > 0:
             chance = {"do_sample": True, "temperature": s.temperature, "top_k": s.top_k, "top_p": s.top_p}
+        room = min(s.max_new_tokens, self._room(batch["input_ids"].shape[1]))
         ids = self.network.generate(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
-            max_new_tokens=min(s.max_new_tokens, self._room(batch["input_ids"].shape[1])),
+            max_new_tokens=room,
+            min_new_tokens=min(room, batch.get("at_least", 0)),
             num_return_sequences=s.num_sequences,
             pad_token_id=padding(self.tokenizer),
             **chance,
