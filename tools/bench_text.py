@@ -6,7 +6,8 @@
 Every rival trains the same Llama from the same kind of weights with AdamW (fused), constant rate and clipping on the
 same text, line by line: a line is a document. Rivals take turns, each in a process of its own, with the same number of
 threads. Tokens are real ones: predicted, neither padding nor the first of a document. Time is that of training steps
-alone, the first two left out for the rate (zoo with large pages, which its command asks for); the validation loss is taken between steps, by the same code for all.
+alone, the first two left out for the rate; zoo has the large pages that its command asks for. The validation loss is
+taken between steps, by the same code for all.
 """
 
 import argparse
