@@ -51,8 +51,9 @@ from zoo.cli import main as zoo_command
 
 CLASSES, MEAN, STD = 10, (0.5,) * 3, (0.5,) * 3
 WARM, TIMED = 3, 8
-NETWORKS = {
-    "resnet18, 64 px": {"name": "resnet18", "side": 64, "channels_last": True, "settings": {}},
+RESNET: dict[str, Any] = {"name": "resnet18", "side": 64, "channels_last": True, "settings": {}}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "resnet18, 64 px": RESNET,
     "vit of 6 × 192, 64 px": {
         "name": "vit_tiny_patch16_224",
         "side": 64,
@@ -75,7 +76,10 @@ def main() -> None:
     parser.add_argument("--small", help="an .npz with x_train: real small pictures (CIFAR-10) for the second table")
     parser.add_argument("--tables", nargs="+", default=["step", "training", "loader"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of the third table")
+    parser.add_argument("--networks", nargs="+", default=[*NETWORKS], choices=[*NETWORKS], help="of the first table")
     asked = parser.parse_args()
+    for title in {*NETWORKS} - {*asked.networks}:
+        del NETWORKS[title]
     threads[0], workers_of_loaders[:] = asked.threads, asked.workers
     print(f"{asked.threads} threads, torch {torch.__version__}, timm {timm.__version__}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +109,7 @@ def _batches(side: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def trainings(rounds: int, small: Path, photographs: Path) -> None:
-    network = NETWORKS["resnet18, 64 px"]
+    network = RESNET
     flags = ["--data=zoo.ImageData", f"--data.train={small}", "--data.num_workers=1"]
     sides = {
         "zoo": lambda: zoo_loop(network, flags),
