@@ -207,7 +207,9 @@ def main(argv: list[str]) -> int:
     """Run one command; returns its exit code."""
     with Signals() as signals, quiet.quiet(), lock.all_released():
         try:
-            ZooCLI(Request.parse(argv), signals)
+            request = Request.parse(argv)
+            request.open()
+            ZooCLI(request, signals)
         except UserError as error:
             return _complain(str(error), error.exit_code)
         except Stopped as stop:
