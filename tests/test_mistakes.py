@@ -135,7 +135,7 @@ IN_FILES: dict[str, tuple[str, str, str]] = {  # what is in the config; what is 
     "a run without end": (
         "max_epochs: 1",
         "max_epochs: null",
-        "neither trainer.max_epochs nor trainer.max_steps is set; the run would never end at c.yaml:10.",
+        "neither trainer.max_epochs nor trainer.max_steps is set at c.yaml:10; the run would never end.",
     ),
     "an optimizer's argument": (
         "lr: 0.001",
@@ -207,7 +207,7 @@ IN_FILES: dict[str, tuple[str, str, str]] = {  # what is in the config; what is 
     "streaming": (
         "train: notes.txt",
         "train: notes.txt, streaming: true",
-        "data.streaming is true at c.yaml:9; zoo copies a hub data set once and maps it into memory: leave it out.",
+        "unknown key data.streaming at c.yaml:9; zoo copies a hub data set once and maps it into memory: leave it out.",
     ),
     "several at once": (
         "max_length: 8",

@@ -64,6 +64,8 @@ class Request:
             allowed.append(str(key[0]))
             flags = key[1]
         configs = _values(flags, "--config")
+        if name is not None:
+            run.check_name(name)
         if allowed and resume is None:
             raise ConfigError("--allow-change goes with zoo fit --resume: it names a setting that may differ.")
         if command == "fit" and asked:

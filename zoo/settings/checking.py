@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from zoo.settings import source
-from zoo.settings.problems import Problem, nearest, nearest_word, shown
+from zoo.settings.problems import FOREIGN, Problem, nearest, nearest_word, shown
 from zoo.settings.reading import Node, parse_flag
 from zoo.settings.schema import Schema
 
@@ -75,7 +75,9 @@ class Checking:
                 yield Problem(f"unknown key {key}.{name}{node.place}{self._instead(name, known)}")
 
     def _instead(self, name: str, known: Iterable[str]) -> str:
-        if name in self.elsewhere and name not in known:
+        if name in FOREIGN:
+            return f"; {FOREIGN[name]}."
+        if name in self.elsewhere:
             return f"; it belongs to another section: {self.elsewhere[name]}."
         near = nearest(name, known)
         if near == "." and 0 < len(names := [*known]) <= FEW:
@@ -85,12 +87,13 @@ class Checking:
     def _in_source(self, expected: dict[str, Any], name: str) -> bool:
         """Whether a class of zoo takes the key all the same, since it was changed after the schema was written."""
         home = expected.get("x-home", "")
-        while home.startswith("zoo.") and (found := source.of_class(*home.rpartition(".")[::2])):
-            own = source.arguments(found)
-            if own is None or name in own.properties:
+        found = source.of_class(*home.rpartition(".")[::2]) if home.startswith("zoo.") else None
+        above = [found] if found else []
+        while above:
+            one = above.pop()
+            if name in source.names(one):
                 return True
-            above = [base for base in source.bases(found) if isinstance(base, source.Source)]
-            home = above[0].path if above and own.passes_on else ""
+            above += [base for base in source.bases(one) if isinstance(base, source.Source) and base.path.startswith("zoo.")]
         return False
 
     # Classes ----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ settings, without the class; editors get them as minimum and maximum.
 
 import ast
 import builtins
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -24,30 +25,38 @@ def complaints(source: Source | None, values: dict[str, Any]) -> Iterator[tuple[
     Args:
         values: by name, defaults included; what is not known is left out, and then no check that needs it is run.
     """
-    for statement in _of_class(source, set()):
-        names = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
-        names |= {n.attr for n in ast.walk(statement) if isinstance(n, ast.Attribute)}
-        names |= {str(n.value) for n in ast.walk(statement) if isinstance(n, ast.Constant)}
-        try:
-            code = compile(ast.Module([statement], []), "check", "exec")
-            exec(code, dict(_GLOBALS), {**values, "self": SimpleNamespace(**values)})
-        except errors.ConfigError as error:
-            message = str(error)
-            about = [name for name in values if name in names and f"{name} " in message] or [*(names & {*values})]
-            yield message, about
-        except Exception:  # noqa: S112 – it needs more than the settings: the constructor itself will say
-            continue
+    for constructor in _of_class(source, set()):
+        said = (said for statement in constructor if (said := _said(statement, values)))
+        if (message := next(said, None)) is not None:  # what it says next may be a consequence
+            names = {str(n) for statement in constructor for n in _words(statement)}
+            mentioned = [name for name in values if name in names and re.search(rf"\b{name}\b", message)]
+            yield message, mentioned
 
 
-def _of_class(source: Source | None, fixed: set[str]) -> Iterator[ast.stmt]:
-    """The checks of a class and of its bases, without those about what it gives to its bases itself."""
+def _said(statement: ast.stmt, values: dict[str, Any]) -> str | None:
+    try:
+        code = compile(ast.Module([statement], []), "check", "exec")
+        exec(code, dict(_GLOBALS), {**values, "self": SimpleNamespace(**values)})
+    except errors.ConfigError as error:
+        return str(error)
+    except Exception:  # it needs more than the settings: the constructor itself will say
+        return None
+    return None
+
+
+def _words(statement: ast.stmt) -> Iterator[Any]:
+    for node in ast.walk(statement):
+        yield getattr(node, "id", getattr(node, "attr", getattr(node, "value", "")))
+
+
+def _of_class(source: Source | None, fixed: set[str]) -> Iterator[list[ast.stmt]]:
+    """The checks of a class and of its bases, by constructor, without those about what it gives to its bases itself."""
     if source is None:
         return
     for name in ("__init__", "__post_init__"):
         method = source.method(name)
-        for statement in method.body if method else []:
-            if _is_check(statement) and not fixed & {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}:
-                yield statement
+        if method:
+            yield [s for s in method.body if _is_check(s) and not fixed & {*_words(s)}]
     own = arguments(source)
     if own is None or own.fixed is None or not own.passes_on:
         return
@@ -71,7 +80,7 @@ def _is_check(statement: ast.stmt) -> bool:
 def limits(source: Source | None) -> dict[str, dict[str, Any]]:
     """The ranges in the checks of a constructor, by argument, as JSON Schema has them."""
     found: dict[str, dict[str, Any]] = {}
-    for statement in _of_class(source, set()):
+    for statement in (statement for constructor in _of_class(source, set()) for statement in constructor):
         for test, names in _tests(statement):
             for name, side, bound in _bounds(test):
                 for meant in names.get(name, [name]):

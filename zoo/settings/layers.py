@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo.settings import checking, guards, machine, reading, source
 from zoo.settings.checking import CLASS_KEYS, UNKNOWN
-from zoo.settings.problems import Problem, nearest, nearest_word
+from zoo.settings.problems import FOREIGN, Problem, nearest, nearest_word
 from zoo.settings.reading import Node
 from zoo.settings.schema import SECTIONS, Schema
 
@@ -53,6 +53,8 @@ class Layers:
 
     def _unknown_section(self, key: str, node: Node) -> Problem:
         owners = self._elsewhere("")
+        if key in FOREIGN:
+            return Problem(f"unknown section {key}{node.place}; {FOREIGN[key]}.")
         near = f"; did you mean {owners[key]}?" if key in owners else nearest(key, SECTIONS)
         return Problem(f"unknown section {key}{node.place}{near}")
 
@@ -111,8 +113,12 @@ class Layers:
             own = [*SECTIONS, "config", "name", "run", "resume", "allow-change", "print_config", *shorthands]
             longer = [k for k in known if k.rpartition(".")[2] == name.replace("-", "_")]
             near = longer[0] if longer else nearest_word(name, own)
+            if not longer and (key := name.replace("-", "_")) in FOREIGN:
+                return Problem(f"unknown flag --{name}; {FOREIGN[key]}.")
             return Problem(f"unknown flag --{name}" + (f"; did you mean --{near}?" if near else "."))
         parent, _, leaf = name.rpartition(".")
+        if leaf in FOREIGN:
+            return Problem(f"unknown flag --{name}; {FOREIGN[leaf]}.")
         beside = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
         near = nearest_word(leaf, beside)
         if not near:

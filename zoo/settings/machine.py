@@ -35,9 +35,6 @@ def _data(layers: Any, command: str) -> Iterator[Problem]:
         node = layers.node("data", split)
         if isinstance(node.value, str) and (missing := _missing_file(node.value)):
             yield Problem(f"data.{split}{node.place}: {node.value}: {missing}{_near(node.value)}", MISSING)
-    streaming = layers.node("data", "streaming")
-    if streaming.value is True:
-        yield Problem(f"data.streaming is true{streaming.place}; zoo copies a hub data set once and maps it into memory.")
 
 
 def _read_by(layers: Any, command: str) -> list[str]:

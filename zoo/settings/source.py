@@ -81,25 +81,30 @@ def _in_module(module: str, file: Path, name: str, far: int) -> Source | None:
     tree = _parsed(file)
     if tree is None:
         return None
-    names: set[str] = set()
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    if name in classes:
+        return Source(module, classes[name], tree)
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return Source(module, node, tree)
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            names.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            for alias in node.names:
-                if (alias.asname or alias.name) == name and isinstance(node, ast.ImportFrom):
-                    return _imported(module, file, node, alias.name, far)
-            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-            return None  # a branch, a loop: anything may be defined in it
-    if "*" in names or "__getattr__" in names or name in names or file.name == "__init__.py":
+        for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+            if (alias.asname or alias.name) == name:
+                return _imported(module, file, node, alias.name, far)
+    if file.name == "__init__.py" or not _is_plain(tree, name):
         return None
-    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
-    raise NotThere(f"{module} ({file.name}) has no class {name}", name, classes)
+    raise NotThere(f"{module} ({file.name}) has no class {name}", name, [*classes])
+
+
+def _is_plain(tree: ast.Module, name: str) -> bool:
+    """Whether every name of a module can be told from its top, and this is none of them."""
+    plain = (ast.ClassDef, ast.FunctionDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Expr)
+    if not all(isinstance(node, plain) for node in tree.body):
+        return False  # a branch, a loop: anything may be defined in it
+    names = {n.id for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign)) for n in ast.walk(node)
+             if isinstance(n, ast.Name)}  # fmt: skip
+    names |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    imported = [alias for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names]
+    names |= {(alias.asname or alias.name).partition(".")[0] for alias in imported}
+    calls = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    return not {name, "*", "__getattr__"} & names and not {"globals", "setattr", "exec"} & calls
 
 
 def _imported(module: str, file: Path, node: ast.ImportFrom, name: str, far: int) -> Source | None:
@@ -238,6 +243,14 @@ def arguments(source: Source) -> Arguments | None:
     required = [arg.arg for arg, default in pairs if default is None]
     passes_on, fixed, popped = _passed_on(init)
     return Arguments(properties | dict.fromkeys(popped, {}), required, passes_on, fixed)
+
+
+def names(source: Source) -> set[str]:
+    """Arguments that the class's own constructor has, whatever else it does."""
+    init = source.method("__init__")
+    known = arguments(source)
+    own = {arg.arg for arg in [*init.args.args, *init.args.kwonlyargs]} if init else set()
+    return own | ({*known.properties} if known else set())
 
 
 def _passed_on(init: ast.FunctionDef) -> tuple[bool, set[str] | None, list[str]]:
