@@ -207,7 +207,7 @@ IN_FILES: dict[str, tuple[str, str, str]] = {  # what is in the config; what is 
     "streaming": (
         "train: notes.txt",
         "train: notes.txt, streaming: true",
-        "unknown key data.streaming at c.yaml:9; zoo copies a hub data set once and maps it into memory: leave it out.",
+        "unknown key data.streaming at c.yaml:9; zoo copies a hub data set once and maps it into memory: leave it out (a part of it: data.limit).",
     ),
     "several at once": (
         "max_length: 8",

@@ -25,6 +25,7 @@ from zoo.callbacks.stop import StopBySignal
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError, DoesNotFitError, Stopped, UserError
 from zoo.request import COMMANDS, Request
+from zoo.settings.schema import keep_for_these_versions
 from zoo.signals import Signals
 from zoo.task import Task
 from zoo.trainer import Trainer
@@ -209,6 +210,7 @@ def main(argv: list[str]) -> int:
         try:
             request = Request.parse(argv)
             request.open()
+            keep_for_these_versions()
             ZooCLI(request, signals)
         except UserError as error:
             return _complain(str(error), error.exit_code)

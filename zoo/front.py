@@ -20,6 +20,14 @@ def answer(argv: Sequence[str]) -> int | None:
 
     Everything printed here is printed without torch, Lightning, transformers or datasets.
     """
+    try:
+        return _answer(argv)
+    except BrokenPipeError:  # `zoo list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _answer(argv: Sequence[str]) -> int | None:
     if problems := machine.misspelt_variables(os.environ):
         return report(problems)
     if not argv or argv[0] in ("--help", "-h", "help"):
@@ -36,8 +44,6 @@ def answer(argv: Sequence[str]) -> int | None:
         request = Request.parse(list(argv))
     except UserError as error:
         return report([Problem(str(error), error.exit_code)])
-    except BrokenPipeError:  # `zoo list | head`
-        return 0
     if {"--help", "-h"} & {*argv}:
         print(helptext.command(request.command, request.flags))
         return 0

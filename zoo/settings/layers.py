@@ -76,9 +76,16 @@ class Layers:
         elif not (name.endswith("+") or "callbacks" in parts):
             self.settings[section] = self._merged(self.settings.get(section), node, self.schema.sections[section])
 
+    def expected(self, key: str) -> dict[str, Any] | None:
+        """What a key takes, by its name on the command line; None where there is no such key."""
+        section, *parts = key.split(".")
+        return self._expected(section, [p for p in parts if p not in CLASS_KEYS]) if section in SECTIONS else None
+
     def _expected(self, section: str, parts: list[str]) -> dict[str, Any] | None:
         """What the flag's key takes; {} where nothing is known, None where there is no such key."""
         expected, at = self.schema.sections[section], self.settings.get(section)
+        if section == "trainer" and not self.schema.exact:
+            return {}
         for part in parts:
             if part == "class_path":
                 return {}

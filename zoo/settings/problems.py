@@ -8,7 +8,7 @@ SETTING, DATA, MISSING = 2, 65, 66
 
 
 FOREIGN = {
-    "streaming": "zoo copies a hub data set once and maps it into memory: leave it out",
+    "streaming": "zoo copies a hub data set once and maps it into memory: leave it out (a part of it: data.limit)",
     "gradient_accumulation_steps": "data.batch_size is the batch of a step; model.micro_batch_size says in how many pieces",
     "per_device_train_batch_size": "data.batch_size is the batch of a step; model.micro_batch_size says in how many pieces",
     "learning_rate": "it is an argument of the optimizer: model.optimizer.lr",

@@ -69,8 +69,11 @@ class Schema:
         own = source.arguments(found)
         if own is None:
             return None
+        summary, about = source.docs(found)
+        described = {n: {**p, **({"description": about[n]} if n in about else {})} for n, p in own.properties.items()}
         definition = {
-            "properties": dict(own.properties),
+            "description": summary,
+            "properties": described,
             "x-required": list(own.required),
             "x-base": "",
             "x-home": found.path,
@@ -86,7 +89,7 @@ class Schema:
             definition["x-shorthands"] = {**known.get("x-shorthands", {}), **definition["x-shorthands"]}
             if own.passes_on:
                 theirs = {n: p for n, p in known["properties"].items() if n not in (own.fixed or ())}
-                definition["properties"] = {**theirs, **definition["properties"]}
+                definition["properties"] = {**definition["properties"], **{n: p for n, p in theirs.items() if n not in own.properties}}
                 needed = [n for n in known["x-required"] if n in theirs and n not in own.properties]
                 definition["x-required"] += needed
         return definition
@@ -117,12 +120,12 @@ def load() -> Schema:
             content = json.loads(own.read_text("utf-8"))
         except ValueError:
             return Schema(shipped, exact=False)
-        zoos = {name: found for name, found in shipped["definitions"].items() if _is_own(name)}
+        zoos = {name: found for name, found in shipped["definitions"].items() if is_own(name)}
         return Schema({**content, "definitions": {**content["definitions"], **zoos}}, exact=True)
     return Schema(shipped, exact=False)
 
 
-def _is_own(name: str) -> bool:
+def is_own(name: str) -> bool:
     return name.startswith("zoo.") and name != "zoo.Trainer"
 
 

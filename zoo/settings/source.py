@@ -6,6 +6,7 @@ it is not known, and the parser has the last word.
 
 import ast
 import importlib.util
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import PathFinder
@@ -127,7 +128,6 @@ def _home(module: str, name: str) -> str:
     return module
 
 
-@cache
 def _file(module: str) -> Path | None:
     """The file of a module, without importing its parents.
 
@@ -151,7 +151,7 @@ def _file(module: str) -> Path | None:
             if parents.origin and _may_define(Path(parents.origin), part):
                 return None
             raise NotThere(f"{'.'.join([first, *rest[: i - 1]])} has no module {part}", part, _modules(parents))
-    return Path(spec.origin) if spec.origin and spec.has_location else None
+    return Path(spec.origin).absolute() if spec.origin and spec.has_location else None
 
 
 def _may_define(file: Path, name: str) -> bool:
@@ -243,6 +243,22 @@ def arguments(source: Source) -> Arguments | None:
     required = [arg.arg for arg, default in pairs if default is None]
     passes_on, fixed, popped = _passed_on(init)
     return Arguments(properties | dict.fromkeys(popped, {}), required, passes_on, fixed)
+
+
+def docs(source: Source) -> tuple[str, dict[str, str]]:
+    """The first paragraph of the docstring, and what it says of each argument (as in this file)."""
+    text = ast.get_docstring(source.node) or ""
+    about: dict[str, str] = {}
+    name = ""
+    for line in text.partition("Args:\n")[2].splitlines():
+        if not line.startswith("    "):
+            break
+        if begun := re.match(r"    (\w+): (.*)", line):
+            name = begun[1]
+            about[name] = begun[2]
+        elif name:
+            about[name] += f" {line.strip()}"
+    return " ".join(text.partition("\n\n")[0].split()), about
 
 
 def names(source: Source) -> set[str]:
