@@ -279,6 +279,8 @@ def folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (here / "configs").mkdir()
     (here / "configs" / "a.yaml").write_text(CONFIG)
     monkeypatch.syspath_prepend(here)
+    for name in [name for name in sys.modules if name.startswith("my_")]:
+        del sys.modules[name]  # of another test's folder
     return here
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ def folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, content in FILES.items():
         (here / name).write_text(content)
     monkeypatch.syspath_prepend(here)
+    for name in [name for name in sys.modules if name.startswith("my_")]:
+        del sys.modules[name]  # of another test's folder
     return here
 
 
