@@ -1,4 +1,6 @@
-"""Mistakes in configs, flags and surroundings: what is typed, and every line that comes back, before torch is imported."""
+"""Mistakes in configs, flags and surroundings: what is typed, and every line that comes back, before any import."""
+
+# ruff: noqa: E501 – a table reads better with its rows whole
 
 import os
 import subprocess

@@ -82,7 +82,8 @@ def command(name: str, flags: Sequence[str]) -> str:
     if any(details):
         return "\n\n".join(text for text in details if text)
     what, example = _EXAMPLES[name]
-    ours = {base: [n for n in load().subclasses(f"zoo.{base}") if n.startswith("zoo.")] for base in ("Task", "DataModule")}
+    known = {base: load().subclasses(f"zoo.{base}") for base in ("Task", "DataModule")}
+    ours = {base: [name for name in names if name.startswith("zoo.")] for base, names in known.items()}
     first = _WHAT.format(tasks=", ".join(ours["Task"]), data=", ".join(ours["DataModule"]))
     groups = [first, *([_LONG] if name == "fit" else []), _WHERE["fit" if name == "fit" else ""]]
     ending = (

@@ -54,7 +54,9 @@ class Request:
         if not argv or argv[0].startswith("-"):
             return cls(command="", flags=argv or ["--help"])
         if argv[0] not in COMMANDS:
-            raise ConfigError(f"there is no zoo {argv[0]}{nearest(argv[0], [*COMMANDS, *OTHERS])} zoo --help lists them.")
+            raise ConfigError(
+                f"there is no zoo {argv[0]}{nearest(argv[0], [*COMMANDS, *OTHERS])} zoo --help lists them."
+            )
         command, flags = argv[0], _expand_shorthands([_resolved(flag) for flag in argv[1:]])
         name, flags = _take(flags, "--name")
         asked, flags = _take(flags, "--run")

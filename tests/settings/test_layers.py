@@ -18,7 +18,14 @@ ROOT = Path(__file__).parent.parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 OVERLAYS = sorted((ROOT / "configs" / "overlays").glob("*.yaml"))
 README = re.findall(r"uv run zoo ((?:fit|test|validate|predict) .*--config.*)", (ROOT / "README.md").read_text())
-LAB = "import zoo\n\n\nclass LM(zoo.CausalLM):\n    def __init__(self, {}**kwargs):\n        {}super().__init__({}**kwargs)\n"
+LAB = """\
+import zoo
+
+
+class LM(zoo.CausalLM):
+    def __init__(self, {}**kwargs):
+        {}super().__init__({}**kwargs)
+"""
 ODD = {
     "a count in quotes": "--config quoted.yaml",
     "a rate without a point": "--model.optimizer.lr 1e-3",
@@ -39,7 +46,7 @@ ODD = {
     "a callback more": "--trainer.callbacks+ zoo.EMA --trainer.callbacks.decay 0.9",
     "callbacks in text": "--trainer.callbacks '[{class_path: zoo.EMA, init_args: {decay: 0.9}}]'",
     "further keywords": "--model.dict_kwargs.foo 1",
-    "settings of an architecture": "--model.pretrained null --model.tokenizer gpt2 --model.architecture.model_type gpt2",
+    "an architecture": "--model.pretrained null --model.tokenizer gpt2 --model.architecture.model_type gpt2",
     "seed of yes": "--seed_everything true",
     "no logger": "--trainer.logger false",
     "a logger": "--trainer.logger CSVLogger --trainer.logger.save_dir logs",
@@ -140,6 +147,4 @@ def test_a_schema_for_other_versions_leaves_their_classes_alone(folder: Path):
 def test_a_schema_for_other_versions_still_knows_our_own(folder: Path):
     other = schema.Schema(schema.load().content, exact=False)
     problems, _ = layers.check(other, "fit", ["--config", "c.yaml", "--data.batch_sise", "1"])
-    assert [problem.line for problem in problems] == [
-        "unknown flag --data.batch_sise; did you mean --data.batch_size?"
-    ]
+    assert [problem.line for problem in problems] == ["unknown flag --data.batch_sise; did you mean --data.batch_size?"]

@@ -30,7 +30,8 @@ class Torch:
     rocm: bool = False
 
     def __str__(self) -> str:
-        build = f"built for CUDA {self.cuda[0]}.{self.cuda[1]}" if self.cuda else "ROCm build" if self.rocm else "CPU build"
+        other = "ROCm build" if self.rocm else "CPU build"
+        build = f"built for CUDA {self.cuda[0]}.{self.cuda[1]}" if self.cuda else other
         return f"{self.version}, {build}"
 
 
@@ -103,8 +104,8 @@ def missing(torch: Torch | None, cards: list[Card]) -> Iterator[str]:
     if torch is None:
         yield "torch; uv sync"
         return
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") and cards:
-        yield f"the card is hidden by CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']!r}; unset CUDA_VISIBLE_DEVICES"
+    if (hidden := os.environ.get("CUDA_VISIBLE_DEVICES")) in ("", "-1") and cards:
+        yield f"the card is hidden by CUDA_VISIBLE_DEVICES={hidden!r}; unset CUDA_VISIBLE_DEVICES"
     if not cards:
         if (said := _smi_error()) is not None:
             yield f"nvidia-smi fails ({said}); reboot, or install the driver anew: {_install(torch)}"
@@ -116,8 +117,8 @@ def missing(torch: Torch | None, cards: list[Card]) -> Iterator[str]:
         return
     known = driver_cuda()
     if torch.cuda and known and known[0] < torch.cuda[0]:
-        needed = _DRIVERS.get(torch.cuda[0], "")
-        yield f"the driver {cards[0].driver} is too old for CUDA {torch.cuda[0]} (needs {needed} or newer); {_install(torch)}"
+        needed = f"needs {_DRIVERS.get(torch.cuda[0], '')} or newer"
+        yield f"the driver {cards[0].driver} is too old for CUDA {torch.cuda[0]} ({needed}); {_install(torch)}"
     for one in cards:
         if one.total and one.free < 0.5 * one.total:
             yield f"{one.name} has less than half of its VRAM free; end what holds it (see VRAM above)"

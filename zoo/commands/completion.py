@@ -1,6 +1,8 @@
 """zoo completion: what completes commands, keys, classes and runs in bash and zsh."""
 
 from collections.abc import Iterable
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from zoo import run
@@ -65,12 +67,10 @@ def words(typed: list[str]) -> list[str]:
 def _settings(before: list[str]) -> layers.Layers:
     found = layers.Layers(load())
     flags = before[1:]
-    asked = next((value for flag, value in zip(flags, flags[1:], strict=False) if flag in ("--run", "--resume")), None)
+    asked = next((value for flag, value in pairwise(flags) if flag in ("--run", "--resume")), None)
     if "--config" not in flags and (before[0] != "fit" or "--resume" in flags):
-        try:
+        with suppress(FileNotFoundError):
             found.add_file(run.find(asked) / "config.yaml")
-        except FileNotFoundError:
-            pass
     found.add_flags(flags)
     return found
 

@@ -42,10 +42,16 @@ def _lines(torch: Torch | None, cards: list[Card]) -> Iterator[tuple[str, str]]:
     yield "16 bits", _half(cards)
     yield "VRAM", card.holders() if cards else "–"
     yield "cores", f"{_cores()} of {os.cpu_count()}, RAM {_gb(_ram_free())} free of {_gb(_ram())}"
-    yield "disk", ", ".join(f"{_gb(shutil.disk_usage(_there(p)).free)} free for {p}" for p in (run.RUNS, cache_folder()))
+    yield (
+        "disk",
+        ", ".join(f"{_gb(shutil.disk_usage(_there(p)).free)} free for {p}" for p in (run.RUNS, cache_folder())),
+    )
     offline = os.environ.get("HF_HUB_OFFLINE")
     out = f"not asked: HF_HUB_OFFLINE={offline}" if offline else "out of reach: local folders and cached models only"
-    yield "hub", out if hub.offline() else "in reach" + (", logged in" if _logged_in() else ", not logged in (gated models)")
+    yield (
+        "hub",
+        out if hub.offline() else "in reach" + (", logged in" if _logged_in() else ", not logged in (gated models)"),
+    )
 
 
 def _verdict(torch: Torch | None, cards: list[Card]) -> list[str]:

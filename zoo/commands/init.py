@@ -60,7 +60,9 @@ def _unknown(what: str) -> Exception:
     if "/" in what or "." in what:
         near = nearest_file(Path(what))
         return MissingInputError(f"{what}: no such file or folder{near}{'?' if near else '.'}")
-    return MissingInputError(f"{what} is neither a folder here nor a task{nearest(what, _TASKS)} There are text and images.")
+    return MissingInputError(
+        f"{what} is neither a folder here nor a task{nearest(what, _TASKS)} There are text and images."
+    )
 
 
 def _config(found: looking.Found) -> str:

@@ -52,7 +52,9 @@ def _shown(path: Path) -> str:
 def summary(config: Path) -> str:
     """What a config says of itself: the first sentence of its comment."""
     lines = config.read_text("utf-8").splitlines()
-    said = [line.removeprefix("#").strip() for line in lines if line.startswith("#") and "yaml-language-server" not in line]
+    said = [
+        line.removeprefix("#").strip() for line in lines if line.startswith("#") and "yaml-language-server" not in line
+    ]
     text = " ".join(said)
     for end in (". ", ": --", ": no", ": uv"):
         text = text.partition(end)[0]

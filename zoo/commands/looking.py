@@ -13,7 +13,21 @@ from zoo.errors import DataError
 TEXTS = (".txt",)
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".heif", ".avif")
+PICTURES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".heic",
+    ".heif",
+    ".avif",
+)
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test"}
 _TEXT_COLUMNS = ("text", "content", "body", "sentence", "document", "article")
 _CHAT_COLUMNS = ("messages", "conversations", "prompt", "instruction")
@@ -85,7 +99,9 @@ def _texts(path: Path, files: list[Path]) -> Found:
     if not size:
         raise DataError(f"{path}: every text in it is empty.")
     source = files[0] if len(files) == 1 else path
-    return Found("text", source.as_posix(), f"{path}: {_count(len(files), 'text')}, {size:,} characters or so", size, len(files))
+    return Found(
+        "text", source.as_posix(), f"{path}: {_count(len(files), 'text')}, {size:,} characters or so", size, len(files)
+    )
 
 
 def _tables(path: Path, files: list[Path]) -> Found:
@@ -168,8 +184,9 @@ def _speech(path: Path, sounds: list[Path], others: list[Path]) -> Found:
             elif table.name.endswith(".trans.txt"):
                 spoken += sum(1 for line in table.read_text("utf-8", "replace").splitlines() if line.strip())
     how = f"{spoken:,} of them with a transcript" if spoken else "none with a transcript"
-    line = f"{path}: {_count(len(sounds), 'recording')}, {how}; zoo has no task for speech yet, so there is no config to write."
-    return Found("speech", path.as_posix(), line, len(sounds))
+    line = f"{path}: {_count(len(sounds), 'recording')}, {how}"
+    no_task = "zoo has no task for speech yet, so there is no config to write."
+    return Found("speech", path.as_posix(), f"{line}; {no_task}", len(sounds))
 
 
 def _count(count: int, what: str) -> str:

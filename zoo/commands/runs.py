@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo import lock, run
 from zoo.errors import ConfigError
-from zoo.settings.reading import Unreadable, read
+from zoo.settings.reading import UnreadableError, read
 
 USAGE = "zoo runs [NAME]: the runs of this folder (of that name), with task, state, best figures and size."
 _COLUMNS = ("run", "task", "state", "best", "size", "last change")
@@ -45,7 +45,7 @@ def _changed(folder: Path) -> float:
 def _task(folder: Path) -> str:
     try:
         model = read(folder / "config.yaml")[0]["model"].plain()
-    except (Unreadable, KeyError):
+    except (UnreadableError, KeyError):
         return "?"
     return str(model.get("class_path", "?")) if isinstance(model, dict) else "?"
 
@@ -62,7 +62,9 @@ def _state(folder: Path, figures: dict[str, Any]) -> str:
 def _best(figures: dict[str, Any]) -> str:
     """The first two figures of the test, else of the best checkpoint's validation."""
     command = next((name for name in ("test", "fit", "validation") if figures.get(name, {}).get("figures")), "")
-    shown = {n: v for n, v in figures.get(command, {}).get("figures", {}).items() if n.rpartition("/")[2] not in _COUNTS}
+    shown = {
+        n: v for n, v in figures.get(command, {}).get("figures", {}).items() if n.rpartition("/")[2] not in _COUNTS
+    }
     text = ", ".join(f"{name} {value:.4g}" for name, value in list(shown.items())[:2])
     return f"{command}: {text}" if text else "–"
 

@@ -110,7 +110,8 @@ def images(found: Found, pretrained: bool) -> str:
     """For telling classes of one's own pictures apart."""
     return _IMAGES.format(
         schema=_schema(),
-        about=found.line or "A classifier of your own pictures, a folder for each class: put their folder at data.train.",
+        about=found.line
+        or "A classifier of your own pictures, a folder for each class: put their folder at data.train.",
         network=_IMAGES_PRETRAINED if pretrained else _IMAGES_SCRATCH,
         lr="1.0e-4" if pretrained else "1.0e-3",
         source=_quoted(found.source),
@@ -133,4 +134,8 @@ def _settings(found: Found) -> str:
 def _quoted(word: str) -> str:
     """As YAML has it: plain where nothing in it could be taken for something else."""
     plain = word and all(c.isalnum() or c in "/._-" for c in word) and not word[0].isdigit() and word[0] not in "-."
-    return word if plain and word.lower() not in ("yes", "no", "on", "off", "true", "false", "null", "y", "n") else f"'{word}'"
+    return (
+        word
+        if plain and word.lower() not in ("yes", "no", "on", "off", "true", "false", "null", "y", "n")
+        else f"'{word}'"
+    )

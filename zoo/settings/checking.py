@@ -21,7 +21,7 @@ _WORDS = {
     "null": "null",
 }
 FEW = 16
-_PYTHON = {"integer": int, "number": (int, float), "boolean": bool, "string": str, "array": list, "object": dict}
+_PYTHON = {"integer": int, "number": (int, float), "string": str, "array": list, "object": dict}
 
 
 class Checking:
@@ -93,7 +93,9 @@ class Checking:
             one = above.pop()
             if name in source.names(one):
                 return True
-            above += [base for base in source.bases(one) if isinstance(base, source.Source) and base.path.startswith("zoo.")]
+            above += [
+                base for base in source.bases(one) if isinstance(base, source.Source) and base.path.startswith("zoo.")
+            ]
         return False
 
     # Classes ----------------------------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ class Checking:
             return Problem(f"{key}: {module} has no class {name}{place}{nearest(name, classes, f'{module}.')}")
         try:
             source.find(path)
-        except source.NotThere as missing:
+        except source.NotThereError as missing:
             return Problem(f"{key}: {missing}{place}{nearest(missing.word, missing.known)}")
         return None
 
@@ -168,18 +170,15 @@ class Checking:
 def _fits(node: Node, expected: dict[str, Any]) -> bool:
     value = node.value
     if "enum" in expected:
-        same = [choice for choice in expected["enum"] if choice == value and type(choice) is type(value)]
-        return bool(same) or node.text in expected["enum"] or _fits_parsed(node, expected)
-    types = expected.get("type", [])
-    kinds = types if isinstance(types, list) else [types]
+        same = any(choice == value and type(choice) is type(value) for choice in expected["enum"])
+        return same or node.text in expected["enum"] or _fits_parsed(node, expected)
+    kinds = _as_list(expected.get("type", []))
     if not kinds:
         return True
-    if any(isinstance(value, _PYTHON[kind]) for kind in kinds if kind in _PYTHON and kind != "boolean" and kind != "null"):
-        if not isinstance(value, bool):
-            size = (expected.get("minItems"), len(value)) if isinstance(value, list) else (None, 0)
-            return size[0] is None or size[0] == size[1]
-    if "boolean" in kinds and isinstance(value, bool):
-        return True
+    if isinstance(value, bool):
+        return "boolean" in kinds
+    if any(isinstance(value, _PYTHON[kind]) for kind in kinds if kind in _PYTHON):
+        return not (isinstance(value, list) and expected.get("minItems", len(value)) != len(value))
     if "string" in kinds and not node.place and node.text:
         return True  # a flag is text to begin with
     return _fits_parsed(node, expected)
@@ -190,7 +189,9 @@ def _fits_parsed(node: Node, expected: dict[str, Any]) -> bool:
     if not isinstance(node.value, str):
         return False
     parsed = parse_flag(node.value)
-    return parsed.value is None and bool(node.value) or not isinstance(parsed.value, str) and _fits(parsed, expected)
+    if parsed.value is None:
+        return bool(node.value)
+    return not isinstance(parsed.value, str) and _fits(parsed, expected)
 
 
 def _wrong(key: str, node: Node, branches: list[dict[str, Any]]) -> str:

@@ -23,13 +23,12 @@ _LONGEST = 300
 
 def schema() -> dict[str, Any]:
     """JSON Schema (draft 7) of a config; what starts with x- is for zoo's own checks."""
-    import zoo
-
     from lightning.pytorch import Callback
     from lightning.pytorch.loggers import Logger
     from lightning.pytorch.profilers import Profiler
     from torch.optim import Optimizer
 
+    import zoo
     from zoo.callbacks.checkpoints import Checkpoints
 
     found = _Classes(
@@ -49,7 +48,9 @@ def schema() -> dict[str, Any]:
     found.add("zoo.Task", zoo.Task, "")
     found.add("zoo.DataModule", zoo.DataModule, "")
     found.add("zoo.Trainer", zoo.Trainer, "")
-    found.definitions["zoo.Trainer"]["properties"]["callbacks+"] = {"description": "callbacks beside those of other configs"}
+    found.definitions["zoo.Trainer"]["properties"]["callbacks+"] = {
+        "description": "callbacks beside those of other configs"
+    }
     found.add("zoo.Checkpoints", Checkpoints, "")
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -201,4 +202,3 @@ def one_line(text: str) -> str:
     text = re.sub(r":\w+:`~?([^`]+)`", r"\1", text).replace("``", "")
     text = re.sub(r"\s+", " ", text).strip()
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rsplit(' ', 1)[0]} …"
-

@@ -14,9 +14,29 @@ from typing import Any
 from zoo import errors
 from zoo.settings.source import Source, arguments, bases
 
-_SAFE = ("isinstance", "getattr", "len", "min", "max", "any", "all", "sum", "abs", "int", "float", "str", "bool", "round")
+_SAFE = (
+    "isinstance",
+    "getattr",
+    "len",
+    "min",
+    "max",
+    "any",
+    "all",
+    "sum",
+    "abs",
+    "int",
+    "float",
+    "str",
+    "bool",
+    "round",
+)
 _GLOBALS = {"__builtins__": {name: getattr(builtins, name) for name in _SAFE}, "ConfigError": errors.ConfigError}
-_SIDES = {ast.Lt: "minimum", ast.LtE: "exclusiveMinimum", ast.Gt: "maximum", ast.GtE: "exclusiveMaximum"}
+_SIDES: dict[type, str] = {
+    ast.Lt: "minimum",
+    ast.LtE: "exclusiveMinimum",
+    ast.Gt: "maximum",
+    ast.GtE: "exclusiveMaximum",
+}
 
 
 def complaints(source: Source | None, values: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -71,7 +91,11 @@ def _is_check(statement: ast.stmt) -> bool:
     if not isinstance(statement, ast.If) or statement.orelse or len(statement.body) != 1:
         return False
     raised = statement.body[0]
-    return isinstance(raised, ast.Raise) and isinstance(raised.exc, ast.Call) and "ConfigError" in ast.unparse(raised.exc.func)
+    return (
+        isinstance(raised, ast.Raise)
+        and isinstance(raised.exc, ast.Call)
+        and "ConfigError" in ast.unparse(raised.exc.func)
+    )
 
 
 # For editors ----------------------------------------------------------------------------------------------------
@@ -92,7 +116,11 @@ def _tests(statement: ast.stmt) -> Iterator[tuple[ast.expr, dict[str, list[str]]
     """Conditions that are refused, and what the name of a loop stands for."""
     if isinstance(statement, ast.If):
         yield statement.test, {}
-    if isinstance(statement, ast.For) and isinstance(statement.target, ast.Tuple) and isinstance(statement.iter, ast.Tuple):
+    if (
+        isinstance(statement, ast.For)
+        and isinstance(statement.target, ast.Tuple)
+        and isinstance(statement.iter, ast.Tuple)
+    ):
         pairs = [e for e in statement.iter.elts if isinstance(e, ast.Tuple)]
         value = ast.unparse(statement.target.elts[-1])
         for inner in statement.body:
@@ -108,9 +136,10 @@ def _bounds(test: ast.expr) -> Iterator[tuple[str, str, float]]:
         yield from _bounds(test.values[-1]) if len(test.values) == 2 else ()
     elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         yield from _inside(test.operand)
-    elif isinstance(test, ast.Compare) and len(test.ops) == 1 and (bound := _number(test.comparators[0])) is not None:
-        if isinstance(test.left, ast.Name) and type(test.ops[0]) in _SIDES:
-            yield test.left.id, _SIDES[type(test.ops[0])], bound  # type: ignore[index]
+    elif isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and len(test.ops) == 1:
+        side, bound = _SIDES.get(type(test.ops[0])), _number(test.comparators[0])
+        if side and bound is not None:
+            yield test.left.id, side, bound
 
 
 def _inside(test: ast.expr) -> Iterator[tuple[str, str, float]]:

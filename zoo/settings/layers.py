@@ -27,7 +27,7 @@ class Layers:
     def add_file(self, path: Path, name: str = "") -> None:
         try:
             content, problems = reading.read(path, name)
-        except reading.Unreadable as unreadable:
+        except reading.UnreadableError as unreadable:
             self.problems.append(unreadable.problem)
             return
         self.problems += problems
@@ -142,7 +142,9 @@ class Layers:
             base = _CLASSES.get(section)
             path = _class_path(self.settings.get(section))
             definition = (
-                (self.schema.definition(path, base) or {}) if base else self.schema.resolved(self.schema.sections[section])
+                (self.schema.definition(path, base) or {})
+                if base
+                else self.schema.resolved(self.schema.sections[section])
             )
             found += [f"{section}.{name}" for name in definition.get("properties", {})]
             found += [f"{section}.{n}.{inner}" for n, p in definition.get("properties", {}).items()
@@ -215,7 +217,9 @@ class Layers:
             if node.value is not UNKNOWN and not isinstance(node.value, (dict, str)) and section != "seed_everything":
                 found.append(Problem(f"{section} is {node.plain()!r}{node.place}; expected a mapping of settings."))
             elif isinstance(node.value, str) and not _class_base(expected) and section != "seed_everything":
-                found.append(Problem(f"{section} is the text {node.text!r}{node.place}; a colon wants a space behind it."))
+                found.append(
+                    Problem(f"{section} is the text {node.text!r}{node.place}; a colon wants a space behind it.")
+                )
             else:
                 found += checks.value(section, node, expected)
         if not found and {*_CLASSES} <= self.settings.keys():
@@ -223,9 +227,9 @@ class Layers:
         return [*dict.fromkeys(found)]
 
     def _elsewhere(self, section: str) -> dict[str, str]:
-        return {
-            key.rpartition(".")[2]: key for key in reversed(self.flags()) if "." in key and not key.startswith(f"{section}.")
-        } if section else {key.rpartition(".")[2]: key for key in reversed(self.flags()) if "." in key}
+        """Keys of the other sections, by their last part."""
+        keys = [key for key in reversed(self.flags()) if "." in key and key.partition(".")[0] != section]
+        return {key.rpartition(".")[2]: key for key in keys}
 
     def _guarded(self, section: str) -> Iterator[Problem]:
         """What the constructors would refuse."""
@@ -275,9 +279,7 @@ class Layers:
         return found or Node(None)
 
 
-def check(
-    schema: Schema, command: str, flags: Sequence[str], own: Path | None = None
-) -> tuple[list[Problem], Layers]:
+def check(schema: Schema, command: str, flags: Sequence[str], own: Path | None = None) -> tuple[list[Problem], Layers]:
     """Everything that is wrong with a command's settings, as far as it can be known without torch.
 
     Args:
@@ -341,7 +343,13 @@ def _argument(node: Node | None, name: str) -> Node | None:
 
 
 def _appended(old: Node | None, new: Node) -> Node:
-    before = old.value if old is not None and isinstance(old.value, list) else [] if old is None or old.value is None else [old]
+    before = (
+        old.value
+        if old is not None and isinstance(old.value, list)
+        else []
+        if old is None or old.value is None
+        else [old]
+    )
     return Node([*before, *(new.value if isinstance(new.value, list) else [new])], new.place)
 
 

@@ -17,7 +17,21 @@ VARIABLES = {
     "ZOO_ASSETS": "tests only: folder with real weights and data",
 }
 """Environment variables that zoo reads itself."""
-_FILES = {".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet", ".npz", ".safetensors", ".png", ".jpg", ".gz", ".zst", ".zip"}
+_FILES = {
+    ".txt",
+    ".csv",
+    ".tsv",
+    ".jsonl",
+    ".json",
+    ".parquet",
+    ".npz",
+    ".safetensors",
+    ".png",
+    ".jpg",
+    ".gz",
+    ".zst",
+    ".zip",
+}
 _DEVICES = ("nvidia*", "dxg", "kfd", "nvhost*", "nvmap", "davinci*", "accel*")
 
 

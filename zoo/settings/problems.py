@@ -7,10 +7,11 @@ from dataclasses import dataclass
 SETTING, DATA, MISSING = 2, 65, 66
 
 
+_PIECES = "data.batch_size is the batch of a step; model.micro_batch_size says in how many pieces"
 FOREIGN = {
     "streaming": "zoo copies a hub data set once and maps it into memory: leave it out (a part of it: data.limit)",
-    "gradient_accumulation_steps": "data.batch_size is the batch of a step; model.micro_batch_size says in how many pieces",
-    "per_device_train_batch_size": "data.batch_size is the batch of a step; model.micro_batch_size says in how many pieces",
+    "gradient_accumulation_steps": _PIECES,
+    "per_device_train_batch_size": _PIECES,
     "learning_rate": "it is an argument of the optimizer: model.optimizer.lr",
     "lr": "it is an argument of the optimizer: model.optimizer.lr",
     "weight_decay": "it is an argument of the optimizer: model.optimizer.weight_decay",

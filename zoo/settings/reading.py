@@ -43,7 +43,7 @@ class Node:
         return self.value
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """A file that yields no settings at all."""
 
     def __init__(self, line: str, code: int = 2):
@@ -74,19 +74,19 @@ def read(path: Path, name: str = "") -> tuple[dict[str, Node], list[Problem]]:
         name: what the file is called in a complaint.
 
     Raises:
-        Unreadable: with the reason.
+        UnreadableError: with the reason.
     """
     name = name or str(path)
     text = _text(path, name)
     try:
         node, problems = parse(text, name)
     except yaml.YAMLError as error:
-        raise Unreadable(_broken(error, text, name)) from error
+        raise UnreadableError(_broken(error, text, name)) from error
     if node is None or node.value is None:
-        raise Unreadable(f"--config {name} is empty; zoo list shows configs to start from.")
+        raise UnreadableError(f"--config {name} is empty; zoo list shows configs to start from.")
     if not isinstance(node.value, dict):
         kind = "a list" if isinstance(node.value, list) else f"the text {node.text[:40]!r}"
-        raise Unreadable(f"--config {name} holds {kind}; expected sections: model, data, trainer.")
+        raise UnreadableError(f"--config {name} holds {kind}; expected sections: model, data, trainer.")
     return node.value, problems
 
 
@@ -149,23 +149,23 @@ def _text(path: Path, name: str) -> str:
     if path.is_dir():
         inside = sorted(entry.name for entry in path.glob("*.y*ml"))
         hint = f"; name a file in it, as {path / inside[0]}" if inside else ""
-        raise Unreadable(f"--config {name} is a folder{hint}.", MISSING)
+        raise UnreadableError(f"--config {name} is a folder{hint}.", MISSING)
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         near = nearest_file(path)
-        raise Unreadable(f"--config {name}: no such file{near}{'?' if near else '.'}", MISSING) from None
+        raise UnreadableError(f"--config {name}: no such file{near}{'?' if near else '.'}", MISSING) from None
     except OSError as error:
-        raise Unreadable(f"--config {name} cannot be read: {error.strerror}.", MISSING) from error
+        raise UnreadableError(f"--config {name} cannot be read: {error.strerror}.", MISSING) from error
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise Unreadable(f"--config {name} is UTF-16; save it as UTF-8.")
+        raise UnreadableError(f"--config {name} is UTF-16; save it as UTF-8.")
     if b"\0" in raw:
-        raise Unreadable(f"--config {name} is no text file; expected YAML.")
+        raise UnreadableError(f"--config {name} is no text file; expected YAML.")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise Unreadable(
+        raise UnreadableError(
             f"--config {name} is not UTF-8 (line {line}: byte {raw[error.start]:#04x}); save it as UTF-8."
         ) from error
 
@@ -177,7 +177,7 @@ def _broken(error: yaml.YAMLError, text: str, name: str) -> str:
         return f"{name} is no YAML: {what}."
     lines = text.splitlines()
     here = lines[mark.line] if mark.line < len(lines) else ""
-    if "\t" in here[: mark.column + 1] or "cannot start any token" in what and "\t" in here:
+    if "\t" in here[: mark.column + 1] or ("cannot start any token" in what and "\t" in here):
         return f"{name}:{mark.line + 1} is indented with a tab; YAML wants spaces."
     if "mapping values are not allowed" in what:
         return f"{name}:{mark.line + 1}: a second colon, or more indented than the line above: {here.strip()[:60]!r}."

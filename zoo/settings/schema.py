@@ -1,4 +1,4 @@
-"""What may be set: the schema that ships with zoo, or the one made for the installed versions of torch and Lightning."""
+"""What may be set: the schema that ships with zoo, or the one made for the installed torch and Lightning."""
 
 import json
 import sys
@@ -61,7 +61,7 @@ class Schema:
         """Of a class outside the package."""
         try:
             found = source.find(path)
-        except source.NotThere:
+        except source.NotThereError:
             return None
         return self._merged(found) if found else None
 
@@ -89,7 +89,10 @@ class Schema:
             definition["x-shorthands"] = {**known.get("x-shorthands", {}), **definition["x-shorthands"]}
             if own.passes_on:
                 theirs = {n: p for n, p in known["properties"].items() if n not in (own.fixed or ())}
-                definition["properties"] = {**definition["properties"], **{n: p for n, p in theirs.items() if n not in own.properties}}
+                definition["properties"] = {
+                    **definition["properties"],
+                    **{n: p for n, p in theirs.items() if n not in own.properties},
+                }
                 needed = [n for n in known["x-required"] if n in theirs and n not in own.properties]
                 definition["x-required"] += needed
         return definition

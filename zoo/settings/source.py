@@ -1,7 +1,7 @@
 """The signature of a class, read from its source: nothing is imported or run.
 
-Where something cannot be known (a base out of reach, arguments that are passed on in some other way), the answer is that
-it is not known, and the parser has the last word.
+Where something cannot be known (a base out of reach, arguments that are passed on in some other way), the answer is
+that it is not known, and the parser has the last word.
 """
 
 import ast
@@ -41,7 +41,7 @@ class Source:
         return None
 
 
-class NotThere(Exception):
+class NotThereError(Exception):
     """There is certainly no such module, or no such class in it.
 
     Args:
@@ -58,7 +58,7 @@ def find(path: str, far: int = _FAR) -> Source | None:
     """The class of a dotted path; None where that cannot be told without importing.
 
     Raises:
-        NotThere: no such module or class.
+        NotThereError: no such module or class.
     """
     module, _, name = path.rpartition(".")
     if not module or not far:
@@ -74,7 +74,7 @@ def of_class(module: str, name: str) -> Source | None:
     """As `find`, for a class that is there."""
     try:
         return find(f"{module}.{name}")
-    except NotThere:
+    except NotThereError:
         return None
 
 
@@ -91,7 +91,7 @@ def _in_module(module: str, file: Path, name: str, far: int) -> Source | None:
                 return _imported(module, file, node, alias.name, far)
     if file.name == "__init__.py" or not _is_plain(tree, name):
         return None
-    raise NotThere(f"{module} ({file.name}) has no class {name}", name, [*classes])
+    raise NotThereError(f"{module} ({file.name}) has no class {name}", name, [*classes])
 
 
 def _is_plain(tree: ast.Module, name: str) -> bool:
@@ -115,7 +115,7 @@ def _imported(module: str, file: Path, node: ast.ImportFrom, name: str, far: int
     origin = ".".join(filter(None, [package if node.level else "", node.module or ""]))
     try:
         return find(f"{origin}.{name}", far - 1)
-    except NotThere:
+    except NotThereError:
         return None
 
 
@@ -132,7 +132,7 @@ def _file(module: str) -> Path | None:
     """The file of a module, without importing its parents.
 
     Raises:
-        NotThere: there is none.
+        NotThereError: there is none.
     """
     first, *rest = module.split(".")
     try:
@@ -141,7 +141,7 @@ def _file(module: str) -> Path | None:
         return None
     here = sorted(p.stem for p in Path().glob("*.py"))
     if spec is None:
-        raise NotThere(f"there is no module {first} here, nor is one installed", first, here)
+        raise NotThereError(f"there is no module {first} here, nor is one installed", first, here)
     for i, part in enumerate(rest, 1):
         if spec.submodule_search_locations is None:
             return None  # an attribute of a module
@@ -150,7 +150,7 @@ def _file(module: str) -> Path | None:
         if spec is None:
             if parents.origin and _may_define(Path(parents.origin), part):
                 return None
-            raise NotThere(f"{'.'.join([first, *rest[: i - 1]])} has no module {part}", part, _modules(parents))
+            raise NotThereError(f"{'.'.join([first, *rest[: i - 1]])} has no module {part}", part, _modules(parents))
     return Path(spec.origin).absolute() if spec.origin and spec.has_location else None
 
 
@@ -181,7 +181,7 @@ def bases(source: Source) -> list[Source | str]:
         path = _dotted(base, source)
         try:
             found.append((find(path) if path else None) or path)
-        except NotThere:
+        except NotThereError:
             found.append("")
     return found
 
@@ -242,7 +242,7 @@ def arguments(source: Source) -> Arguments | None:
     properties = {arg.arg: {**describe(arg.annotation), **_default(default)} for arg, default in pairs}
     required = [arg.arg for arg, default in pairs if default is None]
     passes_on, fixed, popped = _passed_on(init)
-    return Arguments(properties | dict.fromkeys(popped, {}), required, passes_on, fixed)
+    return Arguments(properties | {name: {} for name in popped}, required, passes_on, fixed)
 
 
 def docs(source: Source) -> tuple[str, dict[str, str]]:
@@ -272,16 +272,15 @@ def names(source: Source) -> set[str]:
 def _passed_on(init: ast.FunctionDef) -> tuple[bool, set[str] | None, list[str]]:
     """Whether **kwargs go to super().__init__, what else does, and what is popped from them first."""
     name = init.args.kwarg.arg if init.args.kwarg else None
-    call = next((n for n in ast.walk(init) if isinstance(n, ast.Call) and ast.unparse(n.func) == "super().__init__"), None)
+    calls = [node for node in ast.walk(init) if isinstance(node, ast.Call)]
+    call = next((node for node in calls if ast.unparse(node.func) == "super().__init__"), None)
     if call is None:
         return False, None, []
     fixed = None if call.args else {k.arg for k in call.keywords if k.arg}
     passes_on = any(k.arg is None and isinstance(k.value, ast.Name) and k.value.id == name for k in call.keywords)
-    popped = []
-    for node in ast.walk(init):
-        if isinstance(node, ast.Call) and isinstance(f := node.func, ast.Attribute) and f.attr in ("pop", "get"):
-            if isinstance(f.value, ast.Name) and f.value.id == name and isinstance(node.args[0], ast.Constant):
-                popped.append(str(node.args[0].value))
+    takes = (f"{name}.pop", f"{name}.get")
+    taken = [node.args[0] for node in calls if ast.unparse(node.func) in takes and node.args]
+    popped = [str(node.value) for node in taken if isinstance(node, ast.Constant)]
     uses = sum(isinstance(n, ast.Name) and n.id == name for n in ast.walk(init)) if name else 0
     return passes_on, (fixed if uses <= len(popped) + passes_on else None), popped
 
