@@ -1,4 +1,4 @@
-"""From the parser's report of a wrong setting to one line, for what could not be told before the imports (settings/)."""
+"""The parser's report of a wrong setting in one line, where it could not be told before the imports (settings/)."""
 
 import re
 

@@ -86,10 +86,8 @@ def command(name: str, flags: Sequence[str]) -> str:
     ours = {base: [name for name in names if name.startswith("zoo.")] for base, names in known.items()}
     first = _WHAT.format(tasks=", ".join(ours["Task"]), data=", ".join(ours["DataModule"]))
     groups = [first, *([_LONG] if name == "fit" else []), _WHERE["fit" if name == "fit" else ""]]
-    ending = (
-        f"for example\n  {example}\n"
-        f"all keys: zoo {name} --model {ours['Task'][0]} --help, --data {ours['DataModule'][0]}, --trainer, --checkpoint"
-    )
+    classes = f"--model {ours['Task'][0]} --help, --data {ours['DataModule'][0]}, --trainer, --checkpoint"
+    ending = f"for example\n  {example}\nall keys: zoo {name} {classes}"
     return "\n".join([f"zoo {name}: {what}", *groups, ending])
 
 

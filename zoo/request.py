@@ -6,13 +6,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zoo import run
 from zoo.errors import ConfigError
 from zoo.lock import Lock
 from zoo.paths import follow
 from zoo.settings import schema
+from zoo.settings.layers import Layers
 from zoo.settings.problems import nearest
 
 COMMANDS = ("fit", "validate", "test", "predict")
@@ -165,17 +164,15 @@ def _expand_shorthands(flags: list[str]) -> list[str]:
 
 
 def _data_class_shorthands(flags: list[str]) -> dict[str, str]:
-    paths = _values(flags, "--data")
-    if not paths:
-        configs = _values(flags, "--config") or [
-            str(run.find(next(iter(_values(flags, "--run")), None)) / "config.yaml")
-        ]
-        loaded = [yaml.safe_load(Path(c).read_text("utf-8")) for c in configs if Path(c).is_file()]
-        paths = [c["data"]["class_path"] for c in loaded if isinstance(c, dict) and "class_path" in c.get("data", {})]
-    if not paths:
+    settings = Layers(schema.load())
+    if not _values(flags, "--data") and not _values(flags, "--config"):
+        settings.add_file(run.find(next(iter(_values(flags, "--run")), None)) / "config.yaml")
+    settings.add_flags(flags)
+    definition, path = settings.data_class(), settings.class_path("data")
+    if definition is not None or not path:
+        return (definition or {}).get("x-shorthands", {})
+    module, _, name = path.rpartition(".")
+    try:  # a class that cannot be read from its source
+        return getattr(getattr(importlib.import_module(module), name), "shorthands", {})
+    except (ImportError, AttributeError, ValueError):
         return {}
-    definition = schema.load().definition(paths[-1], "zoo.DataModule")
-    if definition is not None:
-        return definition.get("x-shorthands", {})
-    module, _, name = paths[-1].rpartition(".")
-    return getattr(getattr(importlib.import_module(module), name), "shorthands", {})

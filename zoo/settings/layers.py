@@ -118,7 +118,7 @@ class Layers:
         if "." not in name:
             shorthands = (self.data_class() or {}).get("x-shorthands", {})
             own = [*SECTIONS, "config", "name", "run", "resume", "allow-change", "print_config", *shorthands]
-            longer = [k for k in known if k.rpartition(".")[2] == name.replace("-", "_")]
+            longer = [k for k in [*known, *self._of_any_class()] if k.rpartition(".")[2] == name.replace("-", "_")]
             near = longer[0] if longer else nearest_word(name, own)
             if not longer and (key := name.replace("-", "_")) in FOREIGN:
                 return Problem(f"unknown flag --{name}; {FOREIGN[key]}.")
@@ -134,6 +134,15 @@ class Layers:
             few = f"; {parent} has {', '.join(beside)}." if 0 < len(beside) <= checking.FEW else "."
             return Problem(f"unknown flag --{name}" + (f"; did you mean --{best}?" if best else few))
         return Problem(f"unknown flag --{name}; did you mean --{parent}.{near}?")
+
+    def _of_any_class(self) -> list[str]:
+        """Keys of every task and data module of zoo."""
+        return [
+            f"{section}.{key}"
+            for section, base in _CLASSES.items()
+            for name in self.schema.subclasses(base)
+            for key in self.schema.definitions[name]["properties"]
+        ]
 
     def flags(self) -> list[str]:
         """Every key that these settings could have, as the command line names it."""
@@ -157,8 +166,11 @@ class Layers:
             resolved = self.schema.definition(_class_path(at), base) or {}
         return [*resolved.get("properties", {})]
 
+    def class_path(self, section: str) -> str:
+        return _class_path(self.settings.get(section))
+
     def data_class(self) -> dict[str, Any] | None:
-        path = _class_path(self.settings.get("data"))
+        path = self.class_path("data")
         return self.schema.definition(path, "zoo.DataModule") if path else None
 
     # Merging ----------------------------------------------------------------------------------------------------

@@ -138,7 +138,10 @@ def keep_for_these_versions() -> None:
 
     here = installed()
     if json.loads(SHIPPED.read_text("utf-8"))["x-versions"] != here and not cached(here).exists():
-        write_text(cached(here), json.dumps(generate.schema()))
+        try:
+            write_text(cached(here), json.dumps(generate.schema()))
+        except Exception as error:  # other versions may name their types in other ways; the parser checks all the same
+            print(f"no schema for these versions of torch and Lightning ({error}); mistakes show after the imports.")
 
 
 def cached(versions: dict[str, str]) -> Path:
