@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "trainer": {"callbacks", "checkpoint", "precision", "probe", "datamodule"},
     "report": set(),
     "complaints": set(),
-    "settings": {"settings"},
+    "settings": {"settings", "callbacks"},  # callbacks only to describe them, in generate.py
     "helptext": {"settings"},
     "commands": {"settings", "run", "lock", "hub", "request", "commands"},
     "front": {"settings", "helptext", "request", "commands"},
