@@ -73,7 +73,7 @@ def save_tiny(folder: Path, architecture: dict[str, Any], chat_template: str | N
 @pytest.fixture
 def zoo_command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run a command in this process: (exit code, what it printed, what it complained)."""
-    from zoo.cli import main
+    from zoo.__main__ import main
 
     def run(*argv: Any) -> tuple[int, str, str]:
         capsys.readouterr()

@@ -65,6 +65,19 @@ def test_the_python_of_the_readme_runs(clone: Path, monkeypatch: Any, capsys: An
     assert "The for statement" in capsys.readouterr().out
 
 
+HELP = [block for kind, block in BLOCKS if kind == "text" and block.startswith("$ zoo")]
+
+
+@pytest.mark.parametrize("block", HELP, ids=lambda block: block.partition("\n")[0])
+def test_help_is_what_the_readme_shows(block: str, zoo_command: Any):
+    command, _, shown = block.partition("\n")
+    assert zoo_command(*shlex.split(command.removeprefix("$ zoo")))[:2] == (0, shown)
+
+
+def test_the_readme_shows_the_help():
+    assert [block.partition("\n")[0] for block in HELP][:1] == ["$ zoo --help"]
+
+
 def test_other_commands_of_the_readme_are_known():
     others = [line for line in LINES if line and "uv run zoo " not in line]
     assert others == ["uv run pytest", "uv run tensorboard --logdir runs"]

@@ -2,16 +2,23 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a console script does not have it; `--model my_lab.FocalLM` needs it
+    from zoo import front
+
+    answered = front.answer(arguments)
+    if answered is not None:
+        return answered
     _let_memory_grow()
     _take_large_pages()
     from zoo.cli import main as run
 
-    return run(sys.argv[1:])
+    return run(arguments)
 
 
 def _let_memory_grow() -> None:

@@ -14,6 +14,7 @@ import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from zoo import checkpoint, complaints, guards, lock, quiet, recovery, report, run
 from zoo.callbacks.checkpoints import Checkpoints
@@ -25,6 +26,7 @@ from zoo.callbacks.stop import StopBySignal
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError, DoesNotFitError, Stopped, UserError
 from zoo.request import COMMANDS, Request
+from zoo.settings.schema import keep_for_these_versions
 from zoo.signals import Signals
 from zoo.task import Task
 from zoo.trainer import Trainer
@@ -66,11 +68,7 @@ class ZooCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
-            part = self._subcommand_parsers.get(self.request.command)
-            known = part.get_defaults(skip_validation=True).keys() if part else self._subcommand_parsers
-            raise ConfigError(
-                complaints.readable(str(error), known, self.request.configs, self.request.flags)
-            ) from error
+            raise ConfigError(complaints.readable(str(error))) from error
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand == "fit" and "settings" in self.request.checkpoint:
@@ -207,7 +205,10 @@ def main(argv: list[str]) -> int:
     """Run one command; returns its exit code."""
     with Signals() as signals, quiet.quiet(), lock.all_released():
         try:
-            ZooCLI(Request.parse(argv), signals)
+            request = Request.parse(argv)
+            request.open()
+            keep_for_these_versions()
+            ZooCLI(request, signals)
         except UserError as error:
             return _complain(str(error), error.exit_code)
         except Stopped as stop:
@@ -216,7 +217,22 @@ def main(argv: list[str]) -> int:
             if not recovery.is_out_of_memory(error):
                 raise
             return _complain(recovery.outside_of_a_step(error), DoesNotFitError.exit_code)
+        except Exception as error:
+            if (meant := _meant_for_users(error)) is None:
+                raise
+            return _complain(str(meant), meant.exit_code)
     return 0
+
+
+def _meant_for_users(error: BaseException | None) -> UserError | None:
+    """What a constructor of ours, or Lightning's, said before a library wrapped it."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        if isinstance(error, MisconfigurationException):
+            return ConfigError(f"trainer: {' '.join(str(error).split())}")
+        error = error.__cause__
+    return None
 
 
 def _complain(message: str, code: int) -> int:

@@ -79,6 +79,12 @@ def all_released() -> Iterator[None]:
             lock.release()
 
 
+def holder(folder: Path) -> dict[str, Any] | None:
+    """Who is at work in the folder (pid, since …); None for nobody."""
+    newest = max(_numbers(folder), default=0)
+    return _owner(folder / f".lock.{newest}", folder) if newest else None
+
+
 def _numbers(folder: Path) -> set[int]:
     return {int(n) for p in folder.glob(".lock.*") if (n := p.name.removeprefix(".lock.")).isdigit()}
 

@@ -6,14 +6,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zoo import run
-from zoo.errors import ConfigError, MissingInputError
+from zoo.errors import ConfigError
 from zoo.lock import Lock
-from zoo.paths import follow, nearest_file
+from zoo.paths import follow
+from zoo.settings import schema
+from zoo.settings.layers import Layers
+from zoo.settings.problems import nearest
 
 COMMANDS = ("fit", "validate", "test", "predict")
+OTHERS = ("list", "init", "runs", "doctor", "schema", "completion")
 _KEPT = {"config", "print_config", "help", "model", "data", "trainer", "seed_everything", "checkpoint"}
 
 
@@ -47,12 +49,13 @@ class Request:
         Raises:
             ConfigError: flags that do not go together.
             MissingInputError: no such run.
-            BusyError: the run to be resumed is going on.
         """
         if not argv or argv[0].startswith("-"):
             return cls(command="", flags=argv or ["--help"])
         if argv[0] not in COMMANDS:
-            raise ConfigError(f"there is no zoo {argv[0]}; one of {', '.join(COMMANDS)}.")
+            raise ConfigError(
+                f"there is no zoo {argv[0]}{nearest(argv[0], [*COMMANDS, *OTHERS])} zoo --help lists them."
+            )
         command, flags = argv[0], _expand_shorthands([_resolved(flag) for flag in argv[1:]])
         name, flags = _take(flags, "--name")
         asked, flags = _take(flags, "--run")
@@ -62,8 +65,8 @@ class Request:
             allowed.append(str(key[0]))
             flags = key[1]
         configs = _values(flags, "--config")
-        if missing := [config for config in configs if not Path(config).is_file()]:
-            raise MissingInputError(f"--config {missing[0]}: no such file{nearest_file(Path(missing[0]))}.")
+        if name is not None:
+            run.check_name(name)
         if allowed and resume is None:
             raise ConfigError("--allow-change goes with zoo fit --resume: it names a setting that may differ.")
         if command == "fit" and asked:
@@ -73,10 +76,24 @@ class Request:
         request = cls(command, flags, name or (Path(configs[0]).stem if configs else "run"), allowed_changes=allowed)
         wants_help = {"--help", "-h"} & {*flags}
         if resume is not None and not wants_help:
-            request._resume(run.find(resume or None))
+            request.run = run.find(resume or None)
         elif command != "fit" and (asked or not configs) and not wants_help:
-            request._use(run.find(asked), "best")
+            request.run = run.find(asked)
+        if request.run:
+            request.name = request.run.parent.name
         return request
+
+    def open(self) -> None:
+        """Read the checkpoint of the run, which needs torch; a run that is resumed is locked first.
+
+        Raises:
+            BusyError: the run to be resumed is going on.
+            DataError: no checkpoint is whole.
+        """
+        if self.run and self.command == "fit":
+            self._resume(self.run)
+        elif self.run:
+            self._use(self.run, "best")
 
     def _resume(self, folder: Path) -> None:
         """The newest whole checkpoint of the run; its beginning, if it was stopped before there was one."""
@@ -84,7 +101,6 @@ class Request:
 
         if not _get_rank():  # other processes of the run are started by the one that holds the lock
             self.lock = Lock(folder)
-        self.run, self.name = folder, folder.parent.name
         if run.checkpoints(folder) or "fit" in run.read_figures(folder):
             self._use(folder, "last")
         else:
@@ -93,7 +109,6 @@ class Request:
     def _use(self, folder: Path, which: str) -> None:
         from zoo import checkpoint
 
-        self.run, self.name = folder, folder.parent.name
         self.checkpoint_path = run.checkpoint_of(folder, which)
         content = checkpoint.read(self.checkpoint_path)
         self.checkpoint = {name: content[name] for name in ("zoo", "callbacks", "settings") if name in content}
@@ -149,14 +164,15 @@ def _expand_shorthands(flags: list[str]) -> list[str]:
 
 
 def _data_class_shorthands(flags: list[str]) -> dict[str, str]:
-    paths = _values(flags, "--data")
-    if not paths:
-        configs = _values(flags, "--config") or [
-            str(run.find(next(iter(_values(flags, "--run")), None)) / "config.yaml")
-        ]
-        loaded = [yaml.safe_load(Path(c).read_text("utf-8")) for c in configs if Path(c).is_file()]
-        paths = [c["data"]["class_path"] for c in loaded if isinstance(c, dict) and "class_path" in c.get("data", {})]
-    if not paths:
+    settings = Layers(schema.load())
+    if not _values(flags, "--data") and not _values(flags, "--config"):
+        settings.add_file(run.find(next(iter(_values(flags, "--run")), None)) / "config.yaml")
+    settings.add_flags(flags)
+    definition, path = settings.data_class(), settings.class_path("data")
+    if definition is not None or not path:
+        return (definition or {}).get("x-shorthands", {})
+    module, _, name = path.rpartition(".")
+    try:  # a class that cannot be read from its source
+        return getattr(getattr(importlib.import_module(module), name), "shorthands", {})
+    except (ImportError, AttributeError, ValueError):
         return {}
-    module, _, name = paths[-1].rpartition(".")
-    return getattr(getattr(importlib.import_module(module), name), "shorthands", {})

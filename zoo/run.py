@@ -33,8 +33,7 @@ _PACKAGES = ("lightning-zoo", "torch", "lightning", "transformers", "datasets", 
 
 def create(name: str) -> Path:
     """A new numbered directory of that name. Two that start at once get two."""
-    if not name or Path(name).name != name or name in ("latest", ".", ".."):
-        raise ConfigError(f"--name {name!r}: a plain name, without folders.")
+    check_name(name)
     (RUNS / name).mkdir(parents=True, exist_ok=True)
     number = max((int(p.name) for p in (RUNS / name).iterdir() if p.name.isdigit()), default=0)
     while True:
@@ -44,6 +43,11 @@ def create(name: str) -> Path:
         except FileExistsError:
             continue
         return folder
+
+
+def check_name(name: str) -> None:
+    if not name or Path(name).name != name or name in ("latest", ".", ".."):
+        raise ConfigError(f"--name {name!r}: a plain name, without folders.")
 
 
 def make_latest(folder: Path) -> None:

@@ -1,0 +1,71 @@
+"""The schema that ships says what the classes take."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from zoo.settings import generate, schema
+
+ROOT = Path(__file__).parent.parent.parent
+SHIPPED = json.loads(schema.SHIPPED.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def made() -> dict:
+    return json.loads(json.dumps(generate.schema()))
+
+
+def test_the_shipped_schema_is_current(made: dict):
+    same_versions = made["x-versions"] == SHIPPED["x-versions"]
+    names = [name for name in made["definitions"] if same_versions or schema.is_own(name)]
+    changed = [name for name in names if made["definitions"][name] != SHIPPED["definitions"].get(name)]
+    gone = [name for name in SHIPPED["definitions"] if name.startswith("zoo.") and name not in made["definitions"]]
+    assert (changed, gone) == ([], []), "write it anew: uv run zoo schema"
+
+
+def test_the_ranges_of_the_constructors_are_in_the_schema(made: dict):
+    data = made["definitions"]["zoo.TextData"]["properties"]
+    assert data["batch_size"]["minimum"] == data["eval_batch_size"]["minimum"] == 1
+    assert (data["validation_fraction"]["exclusiveMinimum"], data["validation_fraction"]["exclusiveMaximum"]) == (0, 1)
+    assert made["definitions"]["zoo.CausalLM"]["properties"]["warmup_steps"]["minimum"] == 0
+
+
+def test_every_key_of_zoo_has_a_description(made: dict):
+    ours = {n: d for n, d in made["definitions"].items() if n.startswith("zoo.") and n not in ("zoo.Trainer",)}
+    bare = [f"{n}.{key}" for n, d in ours.items() for key, p in d["properties"].items() if not p.get("description")]
+    assert bare == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_a_config_names_the_schema_for_editors(path: Path):
+    first = path.read_text().splitlines()[0]
+    named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert named is not None
+    assert (path.parent / named[1]).resolve() == schema.SHIPPED
+
+
+def test_every_reference_leads_somewhere(made: dict):
+    references = re.findall(r'"\$ref": "#/definitions/([^"]+)"', json.dumps(made))
+    assert {*references} <= {*made["definitions"]}
+
+
+def test_a_config_fits_the_schema_as_an_editor_reads_it():
+    jsonschema = pytest.importorskip("jsonschema", reason="editors have validators of their own")
+    for path in sorted((ROOT / "configs").rglob("*.yaml")):
+        jsonschema.Draft7Validator(SHIPPED).validate(yaml.safe_load(path.read_text()))
+
+
+def test_other_versions_get_a_schema_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    monkeypatch.setattr(schema, "installed", lambda: {"lightning": "2.6.99", "torch": "2.13.0"})
+    monkeypatch.setattr(generate, "schema", lambda: {**SHIPPED, "title": "made here"})
+    schema.load.cache_clear()
+    assert not schema.load().exact
+    schema.keep_for_these_versions()
+    schema.load.cache_clear()
+    own = schema.load()
+    schema.load.cache_clear()
+    assert (own.exact, own.content["title"]) == (True, "made here")

@@ -1,0 +1,32 @@
+"""zoo schema: write the schema that editors and the fast checks use, from the signatures of what is installed."""
+
+import json
+from pathlib import Path
+
+from zoo.errors import ConfigError
+from zoo.paths import write_text
+from zoo.settings import schema
+
+USAGE = """\
+zoo schema [FILE]: write the schema that editors complete and check configs with. Without FILE: the one that ships with
+zoo, if this is a checkout of it, else the one for the installed versions, in zoo's cache folder. A config names it in
+its first line: # yaml-language-server: $schema=../zoo/schema.json"""
+
+
+def main(argv: list[str]) -> int:
+    if {"--help", "-h"} & {*argv}:
+        print(USAGE)
+        return 0
+    if len(argv) > 1 or (argv and argv[0].startswith("-")):
+        raise ConfigError(f"zoo schema takes one file; found {' '.join(argv)!r}.")
+    path = Path(argv[0]) if argv else _own()
+    from zoo.settings import generate
+
+    write_text(path, json.dumps(generate.schema(), indent=1, ensure_ascii=False) + "\n")
+    print(f"written: {path}")
+    return 0
+
+
+def _own() -> Path:
+    checkout = (schema.SHIPPED.parent.parent / "pyproject.toml").is_file()
+    return schema.SHIPPED if checkout else schema.cached(schema.installed())
