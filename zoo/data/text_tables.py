@@ -121,7 +121,7 @@ def stored(
     Args:
         parts: rows of each file; called with a list for notes.
         limit: stop after so many samples.
-        columns: the same, as texts a thousand at a time, where that is possible: four times as fast. It raises
+        columns: the same, as texts, many rows at a time, where that is possible. It raises
             OddRowError where a row is not as it should be: then all are read one by one.
 
     Raises:
