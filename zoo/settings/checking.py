@@ -21,7 +21,7 @@ _WORDS = {
     "null": "null",
 }
 FEW = 16
-_PYTHON = {"integer": int, "number": (int, float), "string": str, "array": list, "object": dict}
+_PYTHON: dict[str, Any] = {"integer": int, "number": (int, float), "string": str, "array": list, "object": dict}
 
 
 class Checking:

@@ -150,9 +150,9 @@ def _inside(test: ast.expr) -> Iterator[tuple[str, str, float]]:
         terms = [part.left, *part.comparators]
         for left, operation, right in zip(terms, part.ops, terms[1:], strict=False):
             if isinstance(right, ast.Name) and (low := _number(left)) is not None and type(operation) in _SIDES:
-                yield right.id, {ast.Lt: "exclusiveMinimum", ast.LtE: "minimum"}.get(type(operation), ""), low  # type: ignore[call-overload]
+                yield right.id, {ast.Lt: "exclusiveMinimum", ast.LtE: "minimum"}.get(type(operation), ""), low
             if isinstance(left, ast.Name) and (high := _number(right)) is not None and type(operation) in _SIDES:
-                yield left.id, {ast.Lt: "exclusiveMaximum", ast.LtE: "maximum"}.get(type(operation), ""), high  # type: ignore[call-overload]
+                yield left.id, {ast.Lt: "exclusiveMaximum", ast.LtE: "maximum"}.get(type(operation), ""), high
 
 
 def _number(node: ast.expr) -> float | None:

@@ -71,7 +71,7 @@ class Schema:
             return None
         summary, about = source.docs(found)
         described = {n: {**p, **({"description": about[n]} if n in about else {})} for n, p in own.properties.items()}
-        definition = {
+        definition: dict[str, Any] = {
             "description": summary,
             "properties": described,
             "x-required": list(own.required),

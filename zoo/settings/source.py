@@ -88,7 +88,7 @@ def _in_module(module: str, file: Path, name: str, far: int) -> Source | None:
     for node in tree.body:
         for alias in node.names if isinstance(node, ast.ImportFrom) else []:
             if (alias.asname or alias.name) == name:
-                return _imported(module, file, node, alias.name, far)
+                return _imported(module, file, node, alias.name, far)  # type: ignore[arg-type]
     if file.name == "__init__.py" or not _is_plain(tree, name):
         return None
     raise NotThereError(f"{module} ({file.name}) has no class {name}", name, [*classes])
