@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from zoo import checkpoint, complaints, guards, lock, quiet, recovery, report, run
 from zoo.callbacks.checkpoints import Checkpoints
