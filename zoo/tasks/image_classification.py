@@ -134,8 +134,9 @@ class ImageClassification(Task):
     def configure_model(self) -> None:
         if hasattr(self, "network"):
             return
-        kept = self.freeze_part == "backbone"  # what is frozen is not in a checkpoint
-        load = self.pretrained is not None and (kept or not self.restored)
+        load = self.pretrained is not None and (
+            not self.restored or self.freeze_part == "backbone"
+        )  # not in checkpoints
         known = self._known()
         named = classifiers.find(self.pretrained or "") if load else classifiers.restore(known["network"])
         with streams.seeded(self.seed, "initial weights"):
