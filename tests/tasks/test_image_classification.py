@@ -186,6 +186,17 @@ def test_a_frozen_backbone_keeps_its_weights_and_batch_statistics_bit_for_bit():
     assert changed == {"fc.weight", "fc.bias"}
 
 
+def test_a_probe_that_is_loaded_again_has_the_backbone_that_it_was_trained_on(vit: Path, here: Path, zoo_command: Any):
+    flags = ["--model=zoo.ImageClassification", f"--model.pretrained={vit}", "--model.freeze=backbone"]
+    flags += ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--data=zoo.ImageData"]
+    flags += ["--data.train=python:sklearn.datasets.load_digits", "--data.limit=40", "--data.num_workers=0"]
+    assert zoo_command("fit", *flags, "--trainer.accelerator=cpu", "--trainer.max_steps=2")[0] == 0
+    measured = json.loads((here / "runs/run/1/metrics.json").read_text())["fit"]["figures"]
+    assert zoo_command("validate")[0] == 0
+    again = json.loads((here / "runs/run/1/metrics.json").read_text())
+    assert again["validation"]["figures"]["loss"] == pytest.approx(measured["val/loss"], rel=1e-5)
+
+
 def test_frozen_statistics_stay_while_the_weights_train():
     start, end = fit(resnet(norm="frozen"), 0), fit(resnet(norm="frozen"), 5)
     changed = {n for n, t in end.network.state_dict().items() if not torch.equal(t, start.network.state_dict()[n])}

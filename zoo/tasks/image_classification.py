@@ -100,8 +100,7 @@ class ImageClassification(Task):
 
     def _learn(self, label_names: list[str]) -> None:
         source = classifiers.find(self.pretrained or self.architecture or "")
-        known = source.label_names() if self.pretrained else None
-        if known and set(known) == set(label_names):
+        if (known := source.label_names() if self.pretrained else None) and set(known) == set(label_names):
             label_names = known  # its head is kept as it is
         if len(label_names) < 2:
             raise DataError(
@@ -134,7 +133,7 @@ class ImageClassification(Task):
     def configure_model(self) -> None:
         if hasattr(self, "network"):
             return
-        load = self.pretrained is not None and not self.restored
+        load = bool(self.pretrained) and (not self.restored or self.freeze_part == "backbone")  # no checkpoint has it
         known = self._known()
         named = classifiers.find(self.pretrained or "") if load else classifiers.restore(known["network"])
         with streams.seeded(self.seed, "initial weights"):
