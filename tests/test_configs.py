@@ -59,6 +59,7 @@ def smaller(tmp_path: Path) -> dict[str, list[str]]:
             (tmp_path / "leaves" / name).mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (40, 30), colour).save(tmp_path / "leaves" / name / f"{i}.jpg")
     pictures = [
+        "--trainer.max_epochs=2",
         "--trainer.check_val_every_n_epoch=2",
         "--data.num_workers=0",
         f"--data.train={tmp_path / 'leaves'}",

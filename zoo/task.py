@@ -94,7 +94,7 @@ class Task(LightningModule):
         self.learned: dict[str, Any] = {}
         """What `adapt` and `configure_model` found out and a checkpoint must carry; plain types only."""
         self.restored = False
-        """Whether a checkpoint's weights are to come, so that pretrained ones need not be loaded."""
+        """Whether all weights are to come from a checkpoint, so that pretrained ones need not be loaded."""
         self.last_figures: dict[str, float] = {}
         """Figures of the last evaluation."""
         self.step_loss = torch.zeros(())
@@ -115,7 +115,7 @@ class Task(LightningModule):
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Take over what was learned of the data, before data and network are made. Weights are loaded later."""
         self.learned = checkpoint["zoo"]["learned"]
-        self.restored = True
+        self.restored = checkpoint["zoo"].get("is_whole", True)
 
     # What a task writes -----------------------------------------------------------------------------------------
 
@@ -268,8 +268,7 @@ class Task(LightningModule):
             self.manual_backward(loss)
 
     def _counts(self, batch: Batch) -> dict[str, Tensor] | None:
-        counts = self.count(batch) if batch else {}
-        everyone = microbatch.gather(counts) if self.trainer.world_size > 1 else [counts]
+        everyone = microbatch.gather(self.count(batch) if batch else {})
         if any(theirs is None for theirs in everyone):
             return None
         names = {name: None for theirs in everyone for name in theirs or {}}
@@ -340,8 +339,8 @@ class Task(LightningModule):
         Args:
             seed: the same seed gives the same predictions.
         """
-        encoder = self.encoder("predict")
-        samples = [x if isinstance(x, self.sample_type) else self.sample_type(x) for x in inputs]
+        encoder, kind = self.encoder("predict"), self.sample_type
+        samples = [x if isinstance(x, kind) else kind(x) for x in inputs]
         return self.predict_from(encoder.collate(encoder.encode(samples)), seed)
 
     def predict_from(self, batch: Batch, seed: int = 0) -> list[dict[str, Any]]:
@@ -374,6 +373,7 @@ class Task(LightningModule):
             "total_steps": self.trainer.total_steps,
             "micro_batch_size": self.micro_batch_size,
             "learned": self.learned,
+            "is_whole": all(p.requires_grad for p in self.parameters()),
             "facts": self.trainer.facts(),
         }
 

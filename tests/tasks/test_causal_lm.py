@@ -185,6 +185,26 @@ def test_mistakes_of_the_data_show_before_the_weights_are_loaded(
         trainer(1).fit(task, datamodule=zoo.TextData(train=mistake))
 
 
+class FrozenWords(zoo.CausalLM):
+    def configure_model(self) -> None:
+        super().configure_model()
+        self.network.transformer.wte.requires_grad_(False)
+
+
+def test_what_a_subclass_freezes_is_the_pretrained_again_after_loading(tiny_gpt2: Path, here: Path, text_file: Path):
+    def made() -> FrozenWords:
+        return FrozenWords(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
+
+    trained, again = made(), made()
+    trainer(2, here / "saved").fit(trained, datamodule=zoo.TextData(train=str(text_file)))
+    checkpoint = torch.load(here / "saved" / "step=2.ckpt")
+    assert not [name for name in checkpoint["state_dict"] if "wte" in name]
+    again.restore(checkpoint)
+    again.configure_model()
+    again.load_trained(checkpoint)
+    assert all(torch.equal(a, b) for a, b in zip(trained.parameters(), again.parameters(), strict=True))
+
+
 def test_left_padding_does_not_change_a_greedy_continuation(tiny_gpt2: Path):
     sampling = zoo.tasks.causal_lm.Sampling(max_new_tokens=8, temperature=0)
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), sampling=sampling, max_length=LENGTH, optimizer=ADAMW)
