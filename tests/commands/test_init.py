@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import TEXT
+from conftest import TEXT, save_tiny
+from hub_cache import put_model
 from PIL import Image
 
 from zoo import hub
@@ -40,6 +41,22 @@ def table(path: Path, rows: list[dict[str, Any]]) -> Path:
 ROWS = [{"id": i, "story": line} for i, line in enumerate(TEXT.splitlines())]
 
 
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"  # noqa: E501
+
+
+@pytest.mark.parametrize("form", ["messages", "prompt"])
+def test_the_config_for_conversations_starts_from_a_chat_model(form: str, here: Path, zoo_command: Any):
+    tiny = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 8, "n_positions": 512}
+    put_model("HuggingFaceTB/SmolLM2-135M-Instruct", lambda folder: save_tiny(folder, tiny, TEMPLATE))
+    turns = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "A fox."}]
+    row = {"messages": turns} if form == "messages" else {"prompt": "Who?", "completion": "A fox."}
+    table(Path("mine.jsonl"), [row] * 20)
+    assert zoo_command("init", "mine.jsonl")[0] == 0
+    code, said, complaint = zoo_command("fit", "--config", "mine.yaml", *SHORT)
+    assert (code, complaint) == (0, "")
+    assert "18 " in said  # of the twenty; two are held out
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -47,13 +64,7 @@ ROWS = [{"id": i, "story": line} for i, line in enumerate(TEXT.splitlines())]
         lambda: pictures(Path("mine/train")).parent,
         lambda: texts(Path("mine")),
         lambda: table(Path("mine.jsonl"), ROWS),
-        pytest.param(
-            lambda: texts(Path("mine"), 3),
-            marks=pytest.mark.skipif(
-                not (Path(looking.__file__).parent.parent / "data" / "text_sources.py").is_file(),
-                reason="texts are single files here",
-            ),
-        ),
+        lambda: texts(Path("mine"), 3),
     ],
     ids=["pictures", "pictures with splits", "a text", "a table", "three texts"],
 )

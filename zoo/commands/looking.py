@@ -49,6 +49,7 @@ class Found:
         size: characters of text, or pictures.
         smallest: pictures in the smallest class, or documents.
         settings: further ones of the data.
+        dialogue: conversations, or prompts with completions.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Found:
     size: int = 0
     smallest: int = 0
     settings: dict[str, str] = field(default_factory=dict)
+    dialogue: bool = False
 
 
 def look(path: Path) -> Found:
@@ -111,7 +113,7 @@ def _tables(path: Path, files: list[Path]) -> Found:
     source = files[0] if len(files) == 1 else path
     what = f"{path}: {_count(len(files), 'table')} with columns {', '.join(columns)}; {size:,} bytes"
     if any(name in columns for name in _CHAT_COLUMNS):
-        return Found("text", source.as_posix(), what, size, 0)
+        return Found("text", source.as_posix(), what, size, dialogue=True)
     column = texts[0] if texts else max(columns, key=lambda name: len(str(example.get(name) or "")), default="")
     if not column:
         raise DataError(f"{files[0]} has no columns; its first line should name them.")

@@ -44,6 +44,10 @@ _TEXT_PRETRAINED = """\
     #   vocab_size: {vocab}
     max_length: 512                 # tokens of a window
     # gradient_checkpointing: true  # a third slower, far less memory"""
+_CHAT = """\
+    pretrained: HuggingFaceTB/SmolLM2-135M-Instruct   # any model with a chat template, of the hub or a folder
+    max_length: 512                 # tokens of a window; what is learned of three samples: --data.show 3
+    # gradient_checkpointing: true  # a third slower, far less memory"""
 _IMAGES = """\
 # yaml-language-server: $schema={schema}
 # {about}
@@ -91,6 +95,8 @@ def text(found: Found, pretrained: bool) -> str:
     small = found.size < _SMALL_TEXT
     vocab = 512 if small else 4096 if found.size < _LARGE_TEXT else 16384
     network = _TEXT_PRETRAINED if pretrained else _TEXT_SCRATCH
+    if found.dialogue:  # from nothing, nobody learns to converse
+        network, pretrained = _CHAT, True
     source = Path(found.source)
     return _TEXT.format(
         schema=_schema(),
