@@ -96,7 +96,7 @@ def test_a_checkpoint_loads_without_running_code(fit: Any):
     content = torch.load(run.checkpoint_of(fit()), weights_only=True)
     assert content["zoo"]["step"] == 3
     assert "hyper_parameters" not in content
-    assert set(content["zoo"]["learned"]) == {"tokenizer", "config"}
+    assert set(content["zoo"]["learned"]) == {"tokenizer", "config", "dialogue"}
 
 
 def test_a_tokenizer_of_the_training_text_comes_back_with_the_run(fit: Any, zoo_command: Any):

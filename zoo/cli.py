@@ -98,7 +98,10 @@ class ZooCLI(LightningCLI):
             callbacks += [self.predictions]
             kwargs["devices"] = 1
         self.trainer_defaults = {"callbacks": callbacks}
-        trainer: Any = super().instantiate_trainer(**kwargs)
+        try:
+            trainer: Any = super().instantiate_trainer(**kwargs)
+        except ValueError as error:  # Lightning's word for an accelerator or strategy that it does not know
+            raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
         trainer.seed = self._get(self.config, "seed_everything") or 0
         trainer.allowed_changes = self.request.allowed_changes
         return trainer

@@ -164,9 +164,7 @@ def finish(totals: Totals, parameters: Iterable[Parameter]) -> Totals:
     gradients = [p.grad for p in trained if p.grad is not None]
     if len(totals.divisors) == 1:
         name, divisor = next(iter(totals.divisors.items()))
-        factor = divisor / whole.counts[name].to(divisor.device).clamp(min=1)
-        if factor.is_cuda or factor != 1:  # on a card, to look at it would take longer than to multiply
-            torch._foreach_mul_(gradients, factor)
+        torch._foreach_mul_(gradients, divisor / whole.counts[name].to(divisor.device).clamp(min=1))
     if _processes() > 1:
         for work in [dist.all_reduce(gradient, async_op=True) for gradient in gradients]:
             work.wait()
