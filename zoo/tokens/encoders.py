@@ -12,8 +12,8 @@ from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, Text
 from zoo.tokens import conversations
 from zoo.tokens.windows import IGNORED, Packing, Windows
 
-_PART = 1_000_000
-"""Characters that the tokenizer gets at a time: it needs a hundred bytes and more for each."""
+_PART = 200_000
+"""Characters that the tokenizer gets at a time: so that long documents too are divided among the cores."""
 _SEAM = re.compile(r"(?<=\S\n)(?=\S)")
 
 
@@ -31,12 +31,12 @@ class TokenEncoder(Encoder):
 
     def fingerprint(self) -> str:
         t = self.tokenizer
-        return f"tokens 3, EOS {t.eos_token_id}, template {t.chat_template}, {t.backend_tokenizer.to_str()}"
+        return f"tokens 4, EOS {t.eos_token_id}, template {t.chat_template}, {t.backend_tokenizer.to_str()}"
 
     def encode(self, samples: Sequence[Any]) -> list[Item]:
         dialogue = [isinstance(sample, (ChatSample, CompletionSample)) for sample in samples]
         if not any(dialogue):
-            return [{"input_ids": np.asarray(ids, dtype=np.int32)} for ids in self._documents(samples)]
+            return [{"input_ids": ids} for ids in self._documents(samples)]
         if not all(dialogue):
             raise DataError("the data mix plain texts with conversations; they are learned from in different ways.")
         return [item for sample in samples for item in self._dialogue(sample)]
@@ -60,21 +60,32 @@ class TokenEncoder(Encoder):
 
     # Texts ------------------------------------------------------------------------------------------------------
 
-    def _documents(self, samples: Sequence[TextSample]) -> list[list[int]]:
+    def _documents(self, samples: Sequence[TextSample]) -> list[np.ndarray]:
+        """[T] int32 for each, with exactly one EOS, and one BOS where the tokenizer begins a text with it."""
         parts = [list(_parts(sample.text)) for sample in samples]
-        flat = self.tokenizer([part for first, *_ in parts for part in [first]], verbose=False)["input_ids"]
-        rest = [part for _, *later in parts for part in later]
-        more = iter(self.tokenizer(rest, verbose=False, add_special_tokens=False)["input_ids"] if rest else [])
-        return [
-            self._ended(sum((next(more) for _ in later), ids)) for ids, (_, *later) in zip(flat, parts, strict=True)
-        ]
+        firsts = self._tokens([first for first, *_ in parts], add_special_tokens=True)
+        later = self._tokens([part for _, *rest in parts for part in rest], add_special_tokens=False)
+        end = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
+        found = []
+        for (_, *rest), ids in zip(parts, firsts, strict=True):
+            document = [self._begun(ids), *(next(later) for _ in rest)]
+            closed = not end or document[-1][-1:].tolist() == end
+            found.append(np.concatenate([*document, np.array([] if closed else end, dtype=np.int32)]))
+        return found
 
-    def _ended(self, ids: list[int]) -> list[int]:
-        """With exactly one BOS, where the tokenizer has begun the text with one, and exactly one EOS."""
-        end, begin = self.tokenizer.eos_token_id, self.tokenizer.bos_token_id
-        while begin is not None and begin != end and ids[:2] == [begin, begin]:
+    def _tokens(self, texts: list[str], **how: Any) -> Iterator[np.ndarray]:
+        """[T] int32 of each text. So many go through the tokenizer at a time as keep the cores busy: it needs more than
+        a hundred bytes for each character."""
+        for group in _groups(texts):
+            for ids in self.tokenizer(group, verbose=False, **how)["input_ids"]:
+                yield np.asarray(ids, dtype=np.int32)
+
+    def _begun(self, ids: np.ndarray) -> np.ndarray:
+        """Without the BOS that the text may have had beside the tokenizer's."""
+        begin = self.tokenizer.bos_token_id
+        while begin not in (None, self.tokenizer.eos_token_id) and ids[:2].tolist() == [begin, begin]:
             ids = ids[1:]
-        return ids if end is None or (ids and ids[-1] == end) else [*ids, end]
+        return ids
 
     # Conversations ----------------------------------------------------------------------------------------------
 
@@ -158,7 +169,7 @@ def padding(tokenizer: Any) -> int:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The text in parts of about a million characters, parted between two lines where tokens hardly ever cross."""
+    """The text in parts of about as many characters, parted between two lines where tokens hardly ever cross."""
     start = 0
     while len(text) - start > _PART:
         seam = _SEAM.search(text, start + _PART)
@@ -167,3 +178,17 @@ def _parts(text: str) -> Iterator[str]:
         yield text[start : seam.start()]
         start = seam.start()
     yield text[start:]
+
+
+def _groups(texts: list[str]) -> Iterator[list[str]]:
+    """The texts in their order, some thirty parts' worth of characters at a time."""
+    group: list[str] = []
+    room = 32 * _PART
+    for text in texts:
+        group.append(text)
+        room -= len(text)
+        if room <= 0:
+            yield group
+            group, room = [], 32 * _PART
+    if group:
+        yield group
