@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import torch
 from lightning.pytorch import LightningDataModule
@@ -308,6 +309,19 @@ def _outside_of(value: Any) -> Any:
     return value if isinstance(value, (int, float, type(None))) else type(value).__name__
 
 
+def _table(items: Sequence[Item]) -> pa.Table:
+    """Items as rows; columns of arrays of one dimension without a detour through Python's numbers."""
+    columns = {name: [item[name] for item in items] for name in items[0]} if items else {}
+    return pa.table({name: _column(values) for name, values in columns.items()})
+
+
+def _column(values: list[Any]) -> pa.Array:
+    if not all(isinstance(value, np.ndarray) and value.ndim == 1 for value in values):
+        return pa.array(values)
+    bounds = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    return pa.ListArray.from_arrays(bounds, np.concatenate(values))
+
+
 def _write_items(path: Path, encoder: Encoder, samples: Sequence[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -315,7 +329,7 @@ def _write_items(path: Path, encoder: Encoder, samples: Sequence[Any]) -> None:
         with pa.OSFile(str(beside), "wb") as file:
             writer, remaining = None, iter(samples)
             while some := list(islice(remaining, _ENCODED_AT_ONCE)):
-                table = pa.Table.from_pylist(encoder.encode(some))
+                table = _table(encoder.encode(some))
                 writer = writer or pa.ipc.new_stream(file, table.schema)
                 writer.write_table(table)
             if writer is None:

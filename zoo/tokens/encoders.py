@@ -73,12 +73,15 @@ class TokenEncoder(Encoder):
             found.append(np.concatenate([*document, np.array([] if closed else end, dtype=np.int32)]))
         return found
 
-    def _tokens(self, texts: list[str], **how: Any) -> Iterator[np.ndarray]:
+    def _tokens(self, texts: list[str], add_special_tokens: bool) -> Iterator[np.ndarray]:
         """[T] int32 of each text. So many go through the tokenizer at a time as keep the cores busy: it needs more than
-        a hundred bytes for each character."""
+        a hundred bytes for each character. The tokenizer itself, without what transformers makes of its answers."""
+        tokenizer = self.tokenizer.backend_tokenizer
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
         for group in _groups(texts):
-            for ids in self.tokenizer(group, verbose=False, **how)["input_ids"]:
-                yield np.asarray(ids, dtype=np.int32)
+            for encoding in tokenizer.encode_batch_fast(group, add_special_tokens=add_special_tokens):
+                yield np.asarray(encoding.ids, dtype=np.int32)
 
     def _begun(self, ids: np.ndarray) -> np.ndarray:
         """Without the BOS that the text may have had beside the tokenizer's."""
