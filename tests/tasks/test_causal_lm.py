@@ -113,6 +113,14 @@ def test_the_learned_tokens_of_a_sample_are_marked(tiny_gpt2: Path):
     assert task.marked(item).endswith("tokens, 2 of them learned: The fox⟦ jumps<|endoftext|>⟧")
 
 
+def test_of_a_long_document_the_beginning_is_shown(tiny_gpt2: Path):
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=64, optimizer=ADAMW)
+    item = task.encoder("train").encode([zoo.TextSample(TEXT)])[0]
+    count = len(item["input_ids"])
+    assert task.marked(item).endswith(f"⟧ … and {count - 512:,} more")
+    assert task.marked(item).startswith(f"{count} tokens, {count - 1} of them learned: The⟦ 0th fox")
+
+
 def test_perplexity_is_the_exponential_of_the_mean_over_all_scored_tokens(tiny_gpt2: Path, here: Path):
     Path("t.txt").write_text(TEXT[:3000])
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=LENGTH, stride=5, optimizer=ADAMW)

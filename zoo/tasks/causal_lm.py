@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, Spli
 from zoo.task import Task
 from zoo.tokens.encoders import PromptEncoder, TokenEncoder, padding
 from zoo.tokens.windows import IGNORED, Packing
+
+_SHOWN = 512
+"""Tokens of a sample that are shown."""
 
 
 @dataclass(frozen=True)
@@ -177,16 +181,15 @@ class CausalLM(Task):
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "prompt": [""] * n, "at_least": new}
 
     def marked(self, item: Item) -> str:
-        """A document or conversation as the network gets it, what it learns of it in ⟦ ⟧."""
+        """The beginning of a document or conversation as the network gets it, what it learns of it in ⟦ ⟧."""
         ids = item["input_ids"]
-        learned = item.get("learned", [0, *([1] * (len(ids) - 1))])
-        turns = [i for i in range(len(ids)) if i == 0 or bool(learned[i]) != bool(learned[i - 1])]
-        parts = [
-            (bool(learned[a]), self.tokenizer.decode(ids[a:b]))
-            for a, b in zip(turns, [*turns[1:], len(ids)], strict=True)
-        ]
+        learned = [bool(flag) for flag in item.get("learned", [0, *([1] * (len(ids) - 1))])]
+        end = min(len(ids), _SHOWN)
+        turns = [i for i in range(end) if i == 0 or learned[i] != learned[i - 1]]
+        parts = [(learned[a], self.tokenizer.decode(ids[a:b])) for a, b in pairwise([*turns, end])]
         text = "".join(f"⟦{part}⟧" if learns else part for learns, part in parts)
-        return f"{len(ids)} tokens, {int(sum(learned))} of them learned: {text}"
+        more = f" … and {len(ids) - end:,} more" if len(ids) > end else ""
+        return f"{len(ids)} tokens, {sum(learned)} of them learned: {text}{more}"
 
     # What is computed -------------------------------------------------------------------------------------------
 
