@@ -59,7 +59,7 @@ def test_no_run_says_how_to_start_one(here: Path, zoo_command: Any):
 def test_the_schema_goes_where_it_is_asked_for(here: Path, zoo_command: Any, monkeypatch: pytest.MonkeyPatch):
     from zoo.settings import generate
 
-    monkeypatch.setattr(generate, "schema", lambda: {"title": "zoo config"})
+    monkeypatch.setattr(generate, "schema", lambda **_: {"title": "zoo config"})
     assert zoo_command("schema", "mine.json")[0] == 0
     assert json.loads(Path("mine.json").read_text()) == {"title": "zoo config"}
 

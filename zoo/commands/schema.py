@@ -10,7 +10,8 @@ from zoo.settings import schema
 USAGE = """\
 zoo schema [FILE]: write the schema that editors complete and check configs with. Without FILE: the one that ships with
 zoo, if this is a checkout of it, else the one for the installed versions, in zoo's cache folder. A config names it in
-its first line: # yaml-language-server: $schema=../zoo/schema.json"""
+its first line: # yaml-language-server: $schema=../zoo/schema.json
+The one that ships describes the keys of zoo alone; in another FILE those of torch and Lightning are described too."""
 
 
 def main(argv: list[str]) -> int:
@@ -22,7 +23,8 @@ def main(argv: list[str]) -> int:
     path = Path(argv[0]) if argv else _own()
     from zoo.settings import generate
 
-    write_text(path, json.dumps(generate.schema(), indent=1, ensure_ascii=False) + "\n")
+    content = generate.schema(others_words=path != schema.SHIPPED)
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     print(f"written: {path}")
     return 0
 

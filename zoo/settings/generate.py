@@ -21,8 +21,13 @@ _GIVEN = {"torch.optim.Optimizer": 1}
 _LONGEST = 300
 
 
-def schema() -> dict[str, Any]:
-    """JSON Schema (draft 7) of a config; what starts with x- is for zoo's own checks."""
+def schema(others_words: bool = True) -> dict[str, Any]:
+    """JSON Schema (draft 7) of a config; what starts with x- is for zoo's own checks.
+
+    Args:
+        others_words: describe the keys of torch and Lightning too, in the words of their documentation. The schema that
+            ships goes without.
+    """
     from lightning.pytorch import Callback
     from lightning.pytorch.loggers import Logger
     from lightning.pytorch.profilers import Profiler
@@ -39,7 +44,8 @@ def schema() -> dict[str, Any]:
             "torch.optim.Optimizer": Optimizer,
             "lightning.pytorch.loggers.Logger": Logger,
             "lightning.pytorch.profilers.Profiler": Profiler,
-        }
+        },
+        others_words,
     )
     found.add_public("zoo", zoo.__all__)
     for module in _MODULES:
@@ -74,8 +80,8 @@ def schema() -> dict[str, Any]:
 class _Classes:
     """Definitions of classes by the name that configs have for them."""
 
-    def __init__(self, bases: dict[str, type]):
-        self.bases = bases
+    def __init__(self, bases: dict[str, type], others_words: bool):
+        self.bases, self.others_words = bases, others_words
         self.definitions: dict[str, Any] = {}
 
     def add_public(self, module: str, names: Iterable[str]) -> None:
@@ -93,7 +99,7 @@ class _Classes:
         limits = guards.limits(source.of_class(cls.__module__, cls.__qualname__)) if own else {}
         definition = {
             "type": "object",
-            "description": summary(cls.__doc__),
+            "description": summary(cls.__doc__) if self._may_quote(cls) else "",
             "additionalProperties": False,
             "properties": {p.name: self._property(p, limits.get(p.name, {})) for p in parameters},
             "x-base": base,
@@ -108,12 +114,15 @@ class _Classes:
 
     def _property(self, parameter: Any, limits: dict[str, Any]) -> dict[str, Any]:
         found = {**self.describe(parameter.annotation), **limits}
-        if parameter.doc:
+        if parameter.doc and self._may_quote(parameter.parent):
             found["description"] = one_line(parameter.doc)
         default = parameter.default
         if isinstance(default, (str, int, float, bool)) or default is None:
             found["default"] = default
         return found
+
+    def _may_quote(self, cls: Any) -> bool:
+        return self.others_words or getattr(cls, "__module__", "").split(".")[0] == "zoo"
 
     def describe(self, hint: Any) -> dict[str, Any]:
         """What a type accepts. {} for what only the parser itself can judge."""
