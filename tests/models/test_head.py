@@ -139,6 +139,18 @@ def test_trying_leaves_modes_and_gradients_as_they_were(tmp_path: Path):
     assert all(p.grad is None for p in net.parameters())
 
 
+def test_a_trial_that_fails_leaves_the_modes_too(tmp_path: Path, monkeypatch: Any):
+    net = network(tmp_path / "model", model_type="gpt2", n_layer=1, n_head=2, n_embd=16).train()
+
+    def out_of_memory(*args: Any, **kwargs: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(net.transformer.h[0], "forward", out_of_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        head.keeps_apart(net)
+    assert all(m.training for m in net.modules())
+
+
 def test_gelu_new_is_one_kernel_with_the_same_values(tmp_path: Path):
     net = network(tmp_path / "model", model_type="gpt2", n_layer=1, n_head=2, n_embd=16)
     assert not [m for m in net.modules() if isinstance(m, NewGELUActivation)]

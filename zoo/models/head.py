@@ -97,9 +97,11 @@ def _calm(network: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
     with torch.no_grad(), torch.autocast(device, enabled=False), torch.compiler.set_stance("force_eager"):
         network.eval()
-        yield
-    for module, mode in modes:
-        module.training = mode
+        try:
+            yield
+        finally:  # memory may run out in the trial, and the batch is replayed after it
+            for module, mode in modes:
+                module.training = mode
 
 
 def _some_tokens(network: Any, count: int) -> Tensor:
