@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -264,13 +263,6 @@ def joined(part: Part, column: str, join: str) -> Part:
         yield 1, {column: join.join(texts)}
 
     return where, one()
-
-
-def peeked(rows: Iterable[Row]) -> tuple[list[str], Iterator[Row]]:
-    """The columns that the first row has, and all rows."""
-    remaining = iter(rows)
-    first = next(remaining, None)
-    return (list(first[1]), chain([first], remaining)) if first else ([], iter(()))
 
 
 def remembered(key: str, find: Callable[[], list[str]]) -> list[str]:
