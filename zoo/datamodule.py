@@ -2,15 +2,11 @@
 
 import hashlib
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import datasets
-import numpy as np
-import pyarrow as pa
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
@@ -18,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from zoo import streams
 from zoo.broken import BadSamples, Flags
 from zoo.errors import BrokenSampleError, ConfigError, DataError
-from zoo.paths import cache_folder
+from zoo.files import cache
 from zoo.samples import Batch, Encoder, Item, Split
 
 _STAGES: dict[str, list[Split]] = {
@@ -118,13 +114,10 @@ class DataModule(LightningDataModule):
             made = items.describe() if hasattr(items, "describe") else f"{len(items):,} items"
             print(f"data: {split}: {line}, {made}")
 
-    def _cached(self, encoder: Encoder, samples: Sequence[Any], split: Split) -> datasets.Dataset:
+    def _cached(self, encoder: Encoder, samples: Sequence[Any], split: Split) -> cache.Table:
         """The encoded items, memory-mapped from the cache; written there first if this content is new."""
-        key = hashlib.blake2b(f"{encoder.fingerprint()} {self.contents[split]}".encode(), digest_size=16)
-        path = cache_folder() / "encoded" / f"{key.hexdigest()}.arrow"
-        if not path.exists():
-            _write_items(path, encoder, samples)
-        return datasets.Dataset.from_file(str(path)).with_format("numpy")
+        name = cache.key(["items", encoder.fingerprint(), self.contents[split]])
+        return cache.table("encoded", name, lambda facts: _batches(encoder, samples))
 
     def name_broken(self) -> None:
         """Name the samples that workers could not read since the last call.
@@ -159,7 +152,7 @@ class DataModule(LightningDataModule):
             return []
         starts = range(0, count, self.eval_batch_size)
         batches = [self._part([(0, i) for i in range(s, min(s + self.eval_batch_size, count))]) for s in starts]
-        return self._loader(split, _Batches(batches))
+        return self._loader(split, _Fixed(batches))
 
     def _part(self, batch: list) -> list:
         """This process's share of a batch: consecutive, as even as possible, never a sample twice."""
@@ -214,7 +207,7 @@ class Order:
             step += 1
 
 
-class _Batches:
+class _Fixed:
     """The same batches, each time."""
 
     def __init__(self, batches: list[list[tuple[int, int]]]):
@@ -309,32 +302,11 @@ def _outside_of(value: Any) -> Any:
     return value if isinstance(value, (int, float, type(None))) else type(value).__name__
 
 
-def _table(items: Sequence[Item]) -> pa.Table:
-    """Items as rows; columns of arrays of one dimension without a detour through Python's numbers."""
-    columns = {name: [item[name] for item in items] for name in items[0]} if items else {}
-    return pa.table({name: _column(values) for name, values in columns.items()})
-
-
-def _column(values: list[Any]) -> pa.Array:
-    if not all(isinstance(value, np.ndarray) and value.ndim == 1 for value in values):
-        return pa.array(values)
-    bounds = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    return pa.ListArray.from_arrays(bounds, np.concatenate(values))
-
-
-def _write_items(path: Path, encoder: Encoder, samples: Sequence[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with pa.OSFile(str(beside), "wb") as file:
-            writer, remaining = None, iter(samples)
-            while some := list(islice(remaining, _ENCODED_AT_ONCE)):
-                table = _table(encoder.encode(some))
-                writer = writer or pa.ipc.new_stream(file, table.schema)
-                writer.write_table(table)
-            if writer is None:
-                raise DataError("the data is empty: there is no sample to encode.")
-            writer.close()
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+def _batches(encoder: Encoder, samples: Sequence[Any]) -> Iterator[Any]:
+    remaining, is_empty = iter(samples), True
+    while some := list(islice(remaining, _ENCODED_AT_ONCE)):
+        if items := encoder.encode(some):
+            is_empty = False
+            yield cache.rows(items)
+    if is_empty:
+        raise DataError("the data is empty: there is no sample to encode.")
