@@ -1,5 +1,6 @@
 """What tests share: no network, caches of their own, and a tiny GPT-2 in a folder."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import pytest
 import torch
+from contract_cases import CASES, Case
 
 from zoo import quiet
 
@@ -30,6 +32,12 @@ TEXT = "\n".join(f"The {i}th fox jumps over {i * i} lazy dogs, and then sleeps f
 def pytest_configure(config: pytest.Config) -> None:
     for message in quiet.WARNINGS:
         config.addinivalue_line("filterwarnings", f"ignore:{message}")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of every later collection: recovery and probe collect after each failure."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:
@@ -48,6 +56,20 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "fox.txt"
     path.write_text(TEXT)
     return path
+
+
+@pytest.fixture(scope="session")
+def few_lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 lines: a few batches for training and for validation, too."""
+    path = tmp_path_factory.mktemp("lines") / "fox.txt"
+    path.write_text("".join(TEXT.splitlines(keepends=True)[:60]))
+    return path
+
+
+@pytest.fixture(scope="session", params=list(CASES))
+def case(request: pytest.FixtureRequest, tiny_gpt2: Path, few_lines: Path) -> Case:
+    """Each task with its data in turn."""
+    return CASES[request.param](tiny_gpt2, few_lines)
 
 
 @pytest.fixture(scope="session")

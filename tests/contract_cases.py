@@ -1,14 +1,19 @@
-"""Every task and its data, small enough to train in a test. The contract tests run for each of them."""
+"""Every task and its data, small enough to train in a test. The contract tests run for each of them.
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+A new task joins by a function here that is called as its file is.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import timm
 import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.plugins import MixedPrecision
 from PIL import Image
 from timm.models._hub import save_for_hf
 
@@ -23,46 +28,64 @@ SGD = partial(torch.optim.SGD, lr=0.5)
 bias has no influence on softmax)."""
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Case:
-    """A task with its data.
+    """A task with its data, small enough to train in a test.
 
     Args:
-        task: makes the task; keyword arguments override its settings.
-        data: makes the data module.
-        flags: the same pair for the command line.
+        task_class: the task.
+        settings: its arguments, beside the optimizer.
+        data_class: the data module.
+        data_settings: its arguments. Batches of 7, which no even number divides, and 9 in evaluation.
         prediction: flags of a prediction.
         inputs: three to predict from.
         exact: settings with which a prediction draws nothing at random.
         calm: settings under which a picture or text is the same at every step.
     """
 
-    task: Callable[..., zoo.Task]
-    data: Callable[..., zoo.DataModule]
-    flags: list[str]
+    task_class: type[zoo.Task]
+    settings: dict[str, Any]
+    data_class: type[zoo.DataModule]
+    data_settings: dict[str, Any]
     prediction: list[str]
     inputs: list[Any] = field(default_factory=list)
     exact: dict[str, Any] = field(default_factory=dict)
     calm: dict[str, Any] = field(default_factory=dict)
 
+    def task(self, **settings: Any) -> zoo.Task:
+        return self.task_class(**{"optimizer": ADAMW, **self.settings, **settings})
+
+    def data(self, **settings: Any) -> zoo.DataModule:
+        return self.data_class(**{"batch_size": 7, "eval_batch_size": 9, **self.data_settings, **settings})
+
+    def subclassed(self, **members: Any) -> "Case":
+        """The same with another task, which inherits from this one's."""
+        return replace(self, task_class=type("Subclass", (self.task_class,), members))
+
+    @property
+    def flags(self) -> list[str]:
+        """The same pair for the command line."""
+        model = {**self.settings, "optimizer": "torch.optim.AdamW", "optimizer.lr": ADAMW.keywords["lr"]}
+        data = {"batch_size": 7, "eval_batch_size": 9, **self.data_settings}
+        classes = [f"--model=zoo.{self.task_class.__name__}", f"--data=zoo.{self.data_class.__name__}"]
+        return classes + [
+            f"--{section}.{name}={_flag(value)}"
+            for section, settings in (("model", model), ("data", data))
+            for name, value in settings.items()
+        ]
+
+
+def _flag(value: Any) -> str:
+    return json.dumps(asdict(value)) if is_dataclass(value) else str(value)
+
 
 def causal_lm(model: Path, text: Path) -> Case:
     """Lines of various lengths, so that some windows hold one segment and some several."""
-    settings: dict[str, Any] = {"pretrained": str(model), "max_length": 16, "optimizer": ADAMW}
-    sizes = {"train": str(text), "documents": "lines", "batch_size": 7, "eval_batch_size": 9}
-    flags = ["--model=zoo.CausalLM", f"--model.pretrained={model}", "--model.max_length=16"]
-    flags += ["--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=0.01"]
-    flags += [
-        "--data=zoo.TextData",
-        f"--data.train={text}",
-        "--data.documents=lines",
-        "--data.batch_size=7",
-        "--data.eval_batch_size=9",
-    ]
     return Case(
-        task=lambda **kwargs: zoo.CausalLM(**{**settings, **kwargs}),
-        data=lambda **kwargs: zoo.TextData(**{**sizes, **kwargs}),
-        flags=flags,
+        task_class=zoo.CausalLM,
+        settings={"pretrained": str(model), "max_length": 16},
+        data_class=zoo.TextData,
+        data_settings={"train": str(text), "documents": "lines", "validation_fraction": 0.4},
         prediction=["--prompt", "The 3th fox"],
         inputs=["The 3th fox", "The", "and then sleeps for"],
         exact={"sampling": Sampling(temperature=0, max_new_tokens=8)},
@@ -79,30 +102,27 @@ def tiny_vit(folder: Path) -> Path:
     return folder
 
 
-def images(model: Path, text: Path) -> Case:
+def image_classification(model: Path, text: Path) -> Case:
     """A small ViT, as batch statistics would couple the samples of a batch; with augmentation and both ways to mix."""
-    folder = tiny_vit(text.with_name("tiny-vit"))
     augmentation = {"scale": 0.5, "policy": "rand", "erase": 0.5, "mixup": 0.2, "cutmix": 0.5, "label_smoothing": 0.1}
-    settings: dict[str, Any] = {"pretrained": str(folder), "optimizer": ADAMW}
-    settings["augmentation"] = Augmentation(**augmentation)
-    sizes = {"train": "python:sklearn.datasets.load_digits", "limit": 37, "validation_fraction": 0.02}
-    sizes |= {"batch_size": 7, "eval_batch_size": 9, "num_workers": 0}
-    flags = ["--model=zoo.ImageClassification", f"--model.pretrained={folder}"]
-    flags += ["--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=0.01"]
-    flags += ["--data=zoo.ImageData", *(f"--data.{name}={value}" for name, value in sizes.items())]
+    data = {"train": "python:sklearn.datasets.load_digits", "limit": 37, "validation_fraction": 0.02, "num_workers": 0}
     picture = text.with_name("digit.png")
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(picture)
     return Case(
-        task=lambda **kwargs: zoo.ImageClassification(**{**settings, **kwargs}),
-        data=lambda **kwargs: zoo.ImageData(**{**sizes, **kwargs}),
-        flags=flags,
+        task_class=zoo.ImageClassification,
+        settings={
+            "pretrained": str(tiny_vit(text.with_name("tiny-vit"))),
+            "augmentation": Augmentation(**augmentation),
+        },
+        data_class=zoo.ImageData,
+        data_settings=data,
         prediction=["--image", str(picture)],
         inputs=[np.full((8, 8), 40 * i, dtype=np.uint8) for i in range(3)],
         calm={"augmentation": Augmentation(scale=1, flip=0)},
     )
 
 
-CASES = {"causal_lm": causal_lm, "images": images}
+CASES = {make.__name__: make for make in (causal_lm, image_classification)}
 
 
 def trainer(steps: int = -1, folder: Path | None = None, **kwargs: Any) -> zoo.Trainer:
@@ -118,5 +138,24 @@ def trainer(steps: int = -1, folder: Path | None = None, **kwargs: Any) -> zoo.T
     return zoo.Trainer(accelerator="cpu", devices=1, max_steps=steps, callbacks=callbacks, **(quiet | kwargs))
 
 
+def precision(name: str) -> dict[str, Any]:
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    return {"plugins": [MixedPrecision("16-mixed", "cpu", scaler=scaler)]} if name == "fp16" else {"precision": name}
+
+
 def weights(task: zoo.Task) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in task.parameters()])
+
+
+def trained(case: Case, *callbacks: Callback, steps: int = 5, of_trainer: Any = None, **settings: Any) -> torch.Tensor:
+    """The weights after some steps with SGD, unless told otherwise."""
+    task, t = case.task(**{"optimizer": SGD, **settings}), trainer(steps, callbacks=[*callbacks], **(of_trainer or {}))
+    t.fit(task, datamodule=case.data())
+    assert t.global_step == steps
+    return weights(task)
+
+
+@cache
+def undisturbed(case: Case, **settings: Any) -> torch.Tensor:
+    """What `trained` gives without callbacks: trained once for all tests that compare with it."""
+    return trained(case, **settings)

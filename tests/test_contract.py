@@ -6,17 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from contract_cases import CASES, SGD, Case, trainer, weights
+from contract_cases import ADAMW, CASES, Case, precision, trained, trainer, undisturbed, weights
 from lightning.pytorch import Callback
-from lightning.pytorch.plugins import MixedPrecision
 
 import zoo
 from zoo import microbatch
-
-
-@pytest.fixture(params=list(CASES))
-def case(request: pytest.FixtureRequest, tiny_gpt2: Path, text_file: Path) -> Case:
-    return CASES[request.param](tiny_gpt2, text_file)
 
 
 class Losses(Callback):
@@ -29,42 +23,32 @@ class Losses(Callback):
         self.of[trainer.global_step] = float(trainer.callback_metrics["train/loss"]).hex()
 
 
-def trained(case: Case, steps: int = 5, data: dict[str, Any] | None = None, **settings: Any) -> torch.Tensor:
-    of_trainer = {k: settings.pop(k) for k in ("plugins", "max_epochs", "gradient_clip_val") if k in settings}
-    task = case.task(**settings)
-    trainer(steps, **of_trainer).fit(task, datamodule=case.data(**(data or {})))
-    return weights(task)
-
-
 # Law 1: a loader batch is one optimizer step ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_micro_batches_train_as_the_whole_batch_does(case: Case, size: int):
-    whole = trained(case, optimizer=SGD)
-    pieces = trained(case, optimizer=SGD, micro_batch_size=size)
-    assert (whole - trained(case, steps=0)).abs().max() > 1e-2
+    whole, pieces = undisturbed(case), trained(case, micro_batch_size=size)
+    assert (whole - undisturbed(case, steps=0)).abs().max() > 1e-2
     assert torch.allclose(pieces, whole, atol=1e-6)
 
 
 def test_the_gradient_of_micro_batches_is_that_of_the_whole_batch_under_fp16_and_clipping(case: Case):
-    def fp16() -> list[MixedPrecision]:
-        return [MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))]
+    def in_fp16(**settings: Any) -> torch.Tensor:
+        return trained(case, of_trainer=precision("fp16") | {"gradient_clip_val": 0.5}, **settings)
 
-    whole = trained(case, optimizer=SGD, plugins=fp16(), gradient_clip_val=0.5)
-    pieces = trained(case, optimizer=SGD, plugins=fp16(), gradient_clip_val=0.5, micro_batch_size=3)
-    start = trained(case, steps=0)
+    whole, pieces, start = in_fp16(), in_fp16(micro_batch_size=3), undisturbed(case, steps=0)
     assert (pieces - whole).norm() < 0.02 * (whole - start).norm()  # half precision rounds; the update is the same
 
 
 def test_with_dropout_a_micro_batch_size_is_reproducible(case: Case):
-    settings = {"micro_batch_size": 3, "dropout": 0.3}
+    settings = {"micro_batch_size": 3, "dropout": 0.3, "optimizer": ADAMW}
     assert torch.equal(trained(case, **settings), trained(case, **settings))
 
 
 def test_dropout_is_on_in_training_and_off_in_evaluation(case: Case):
     """Also where the library hands a pretrained network over in eval mode."""
-    assert not torch.equal(trained(case, steps=1, dropout=0.5), trained(case, steps=1, dropout=0.0))
+    assert not torch.equal(trained(case, steps=1, dropout=0.5), undisturbed(case, steps=1, dropout=0.0))
     task, _ = prepared(case, dropout=0.5)
     batch = task.example_batch(3)
     assert torch.equal(task.loss(batch)[0], task.loss(batch)[0])
@@ -197,20 +181,15 @@ def test_a_run_is_tested_and_asked_for_predictions(case: Case, here: Path, zoo_c
 
 
 def test_a_stranger_subclasses_in_a_few_lines(case: Case):
-    class Doubled(type(case.task())):  # type: ignore[misc]
-        def loss(self, batch: dict[str, Any]) -> Any:
-            total, count = super().loss(batch)
-            return 2 * total, count
+    def loss(self: zoo.Task, batch: dict[str, Any]) -> Any:
+        total, count = super(type(self), self).loss(batch)
+        return 2 * total, count
 
-    task = Doubled(**dict(settings_of(case).items()))
+    task = case.subclassed(loss=loss).task()
     losses, plain = Losses(), Losses()
     trainer(1, callbacks=[losses]).fit(task, datamodule=case.data())
     trainer(1, callbacks=[plain]).fit(case.task(), datamodule=case.data())
     assert float.fromhex(losses.of[1]) == pytest.approx(2 * float.fromhex(plain.of[1]))
-
-
-def settings_of(case: Case) -> dict[str, Any]:
-    return next(cell.cell_contents for cell in case.task.__closure__ or () if isinstance(cell.cell_contents, dict))
 
 
 def prepared(case: Case, **settings: Any) -> tuple[zoo.Task, Any]:
@@ -219,3 +198,7 @@ def prepared(case: Case, **settings: Any) -> tuple[zoo.Task, Any]:
     t = trainer(0)
     t.fit(task, datamodule=data)
     return task.eval(), data.items["train"]
+
+
+def test_every_task_has_a_case():
+    assert set(CASES) == {path.stem for path in (Path(zoo.__file__).parent / "tasks").glob("[!_]*.py")}

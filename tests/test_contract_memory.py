@@ -1,37 +1,19 @@
 """What every task keeps when memory runs out: law 1 in mid-run. A new task joins by a case in contract_cases.py."""
 
 import csv
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from contract_cases import CASES, SGD, Case, trainer, weights
+from contract_cases import SGD, Case, precision, trained, trainer, undisturbed, weights
 from lightning.pytorch import Callback
-from lightning.pytorch.plugins import MixedPrecision
 from simulated_memory import Full, Sizes, Where
-from test_contract import settings_of
 
 from zoo import checkpoint
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB (simulated)")
-
-
-@pytest.fixture(params=list(CASES))
-def case(request: pytest.FixtureRequest, tiny_gpt2: Path, text_file: Path) -> Case:
-    return CASES[request.param](tiny_gpt2, text_file)
-
-
-def precision(name: str) -> dict[str, Any]:
-    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    return {"plugins": [MixedPrecision("16-mixed", "cpu", scaler=scaler)]} if name == "fp16" else {"precision": name}
-
-
-def trained(case: Case, *callbacks: Any, steps: int = 5, of_trainer: Any = None, **settings: Any) -> torch.Tensor:
-    task, t = case.task(**{"optimizer": SGD, **settings}), trainer(steps, callbacks=[*callbacks], **(of_trainer or {}))
-    t.fit(task, datamodule=case.data())
-    assert t.global_step == steps
-    return weights(task)
 
 
 @pytest.mark.parametrize("where", ["forward", "loss", "backward"])
@@ -41,7 +23,7 @@ def test_out_of_memory_does_not_change_the_training(case: Case, where: Where, fi
     disturbed = trained(case, full, sizes)
     assert full.failures[0] == (first_step, 7)
     assert sizes.seen[-1] <= room
-    assert torch.allclose(disturbed, trained(case), atol=1e-6)
+    assert torch.allclose(disturbed, undisturbed(case), atol=1e-6)
 
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
@@ -49,12 +31,20 @@ def test_out_of_memory_does_not_change_the_training(case: Case, where: Where, fi
 def test_an_attempt_that_ran_out_of_memory_leaves_nothing_behind(case: Case, where: Where, name: str):
     """Bit for bit the run that had the smaller pieces from that step on; with dropout, clipping, and gradients of
     earlier pieces to be forgotten."""
-    settings = {"dropout": 0.2, "micro_batch_size": 3}
     full = Full(room=1, where=where, first_step=2, last_piece=True)
-    disturbed = trained(case, full, of_trainer=precision(name) | {"gradient_clip_val": 0.5}, **settings)
+    disturbed = trained_in_pieces(case, full, name)
     assert full.failures == [(2, 2)]
-    undisturbed = trained(case, Sizes({2: 2}), of_trainer=precision(name) | {"gradient_clip_val": 0.5}, **settings)
-    assert torch.equal(disturbed, undisturbed)
+    assert torch.equal(disturbed, with_smaller_pieces_from_step_2(case, name))
+
+
+def trained_in_pieces(case: Case, callback: Callback, name: str) -> torch.Tensor:
+    of_trainer = precision(name) | {"gradient_clip_val": 0.5}
+    return trained(case, callback, of_trainer=of_trainer, dropout=0.2, micro_batch_size=3)
+
+
+@cache
+def with_smaller_pieces_from_step_2(case: Case, name: str) -> torch.Tensor:
+    return trained_in_pieces(case, Sizes({2: 2}), name)
 
 
 def test_a_resumed_run_begins_with_the_size_that_fits(case: Case, tmp_path: Path):
@@ -125,7 +115,7 @@ def test_out_of_memory_outside_of_a_step_has_the_same_exit_code(
     def configure_model(self: Any) -> None:
         raise OUT_OF_MEMORY
 
-    monkeypatch.setattr(type(case.task()), "configure_model", configure_model)
+    monkeypatch.setattr(case.task_class, "configure_model", configure_model)
     code, _, complaint = zoo_command("fit", *case.flags, "--trainer.max_steps=1", "--trainer.accelerator=cpu")
     assert code == 71
     assert "a smaller network" in complaint
@@ -159,7 +149,7 @@ def fail_in(monkeypatch: pytest.MonkeyPatch, case: Case, method: str, room: int,
     """Make a method of the task's class run out of memory with more than `room` samples; returns the sizes tried."""
     from zoo import microbatch
 
-    owner, tried = type(case.task()), []
+    owner, tried = case.task_class, []
     plain = getattr(owner, method)
 
     def failing(self: Any, batch: Any) -> Any:
@@ -187,15 +177,14 @@ def test_gradient_checkpointing_does_not_change_the_training(case: Case):
             def count(self, *_: Any) -> None:
                 self.calls += 1
 
-        class Half(type(case.task())):  # type: ignore[misc]
-            def configure_model(self) -> None:
-                super().configure_model()
-                parameters = [*self.network.parameters()]
-                for p in parameters[: len(parameters) // 2]:
-                    p.requires_grad = False
+        def configure_model(self: Any) -> None:
+            super(type(self), self).configure_model()
+            parameters = [*self.network.parameters()]
+            for p in parameters[: len(parameters) // 2]:
+                p.requires_grad = False
 
-        settings = settings_of(case) | {"optimizer": SGD, "dropout": 0.2}
-        watch, task = Watch(), Half(**settings, gradient_checkpointing=checkpointing)
+        half = case.subclassed(configure_model=configure_model)
+        watch, task = Watch(), half.task(optimizer=SGD, dropout=0.2, gradient_checkpointing=checkpointing)
         trainer(3, callbacks=[watch], limit_val_batches=0).fit(task, datamodule=case.data())
         return weights(task), watch.calls
 

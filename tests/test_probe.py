@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract_cases import CASES, SGD, Case, trainer, weights
+from contract_cases import SGD, Case, trainer, weights
 from torch import nn
 from toy import Toy, ToyData
 
@@ -103,11 +103,6 @@ def test_the_meter_counts_what_is_alive_at_once():
 
 
 # The trial --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=list(CASES))
-def case(request: pytest.FixtureRequest, tiny_gpt2: Path, text_file: Path) -> Case:
-    return CASES[request.param](tiny_gpt2, text_file)
 
 
 def wide(**kwargs: Any) -> Toy:

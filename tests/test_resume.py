@@ -51,9 +51,9 @@ def test_a_setting_that_changes_the_run_is_refused(first: list[str], zoo_command
 def test_other_training_data_is_refused_and_the_same_data_elsewhere_is_not(
     first: list[str], zoo_command: Command, text_file: Path
 ):
-    Path("other.txt").write_text(text_file.read_text() + "One more line.")
+    Path("other.txt").write_text("One more line.\n" + text_file.read_text())
     code, _, complaint = zoo_command(*first, "--data.train=other.txt")
-    assert (code, "data.train=360 samples" in complaint) == (2, True)
+    assert (code, "data.train=" in complaint) == (2, True)
     shutil.copy(text_file, "moved.txt")
     assert zoo_command(*first, "--data.train=moved.txt")[0] == 0
 
