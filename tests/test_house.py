@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"errors", "paths"}
+LEAVES = {"errors", "paths", "trust"}
 """May be imported by every room."""
 MAY_IMPORT = {
     "errors": set(),
     "paths": set(),
+    "trust": set(),
     "quiet": set(),
     "samples": set(),
     "streams": set(),

@@ -16,7 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from zoo import checkpoint, complaints, guards, lock, quiet, recovery, report, run
+from zoo import checkpoint, complaints, guards, lock, quiet, recovery, report, run, trust
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.callbacks.predictions import Predictions
 from zoo.callbacks.previews import Previews
@@ -69,6 +69,7 @@ class ZooCLI(LightningCLI):
             self.config = parser.parse_args(args)
         except ArgumentError as error:
             raise ConfigError(complaints.readable(str(error))) from error
+        trust.check(self.config[self.config.subcommand])
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand == "fit" and "settings" in self.request.checkpoint:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from zoo import trust
 from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.paths import follow, point, write_text
 
@@ -122,11 +123,14 @@ def checkpoint_of(folder: Path, which: str = "best") -> Path:
 def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":
     """The task of a run with its best weights, ready to predict: `zoo.load("runs/latest").predict(["Once"])`.
 
+    The run may come from a stranger: its files run no code (docs/reliability.md says what that rests on).
+
     Args:
         which: "best" or "last".
 
     Raises:
         MissingInputError: no such run, or no checkpoint in it.
+        ConfigError: its config.yaml names what no config may name.
     """
     import torch
 
@@ -150,7 +154,10 @@ def _make_task(settings: dict[str, Any]) -> "Task":
         sys.path.insert(0, os.getcwd())  # for the user's own tasks
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Task, "model", fail_untyped=False)
-    return parser.instantiate_classes(parser.parse_object({"model": settings}))["model"]
+    trust.check({"model": settings})
+    parsed = parser.parse_object({"model": settings})
+    trust.check(parsed)
+    return parser.instantiate_classes(parsed)["model"]
 
 
 # Figures and surroundings ---------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from zoo import hub
+from zoo import hub, trust
 from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.paths import follow
 from zoo.pictures.reading import SUFFIXES
@@ -276,6 +276,7 @@ def _unpickled(path: Path) -> dict[bytes, Any]:
 
 def _python(name: str) -> Splits:
     """What a Python package carries: sklearn.datasets.load_digits, say: an object with images and targets."""
+    trust.check_source(name, "sklearn.datasets.load_")
     module, _, function = name.rpartition(".")
     try:
         load: Callable[[], Any] = getattr(importlib.import_module(module), function)

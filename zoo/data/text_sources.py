@@ -15,7 +15,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from zoo import hub
+from zoo import hub, trust
 from zoo.data import text_files, text_forms, text_tables
 from zoo.data.text_files import KINDS, Reading
 from zoo.data.text_tables import Samples
@@ -261,6 +261,7 @@ def _stream(name: str, wanted: Wanted) -> Any:
 
 
 def _python_texts(module: str) -> list[str]:
+    trust.check_source(module, "pydoc_data.topics")
     try:
         topics = importlib.import_module(module).topics
     except (ImportError, AttributeError) as error:
