@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "hub": set(),
     "broken": set(),
     "files": {"files", "hub", "samples"},
-    "pictures": {"pictures"},
+    "pictures": {"samples", "pictures"},
     "tokens": {"samples", "tokens"},
     "models": {"hub", "pictures", "models"},
     "microbatch": {"streams"},

@@ -17,9 +17,10 @@ from zoo import microbatch, optim, streams
 from zoo.errors import ConfigError, DataError
 from zoo.microbatch import Loss
 from zoo.models import classifiers
-from zoo.pictures import measures, reading
-from zoo.pictures.augment import Augmentation, Preprocessing, Variation, fit, mix
-from zoo.samples import Batch, Encoder, ImageSample, Item, Split
+from zoo.pictures import measures
+from zoo.pictures.augment import Augmentation, Preprocessing, mix
+from zoo.pictures.encoder import PictureEncoder
+from zoo.samples import Batch, Encoder, ImageSample, Split
 from zoo.task import Task
 
 _PLAIN = Augmentation()
@@ -348,46 +349,6 @@ class ImageClassification(Task):
     def save_model(self, folder: Path) -> None:
         self.network.to(memory_format=torch.contiguous_format)  # safetensors keeps no other order in memory
         self.source.save(self.network, folder, self.preprocessing, self.label_names)
-
-
-class PictureEncoder(Encoder):
-    """Pictures to uint8 squares, and class names to numbers.
-
-    Args:
-        label_names: in the order of the network's outputs.
-        wanted: how the network wants its pictures.
-        augmentation: of training pictures; None where they are only fitted.
-    """
-
-    def __init__(self, label_names: list[str], wanted: Preprocessing, augmentation: Augmentation | None):
-        self.numbers = {name: i for i, name in enumerate(label_names)}
-        self.wanted = wanted
-        self.vary = Variation(augmentation, wanted) if augmentation else None
-        # Even the smallest random crop has as many pixels as it is resized to.
-        smallest = augmentation.scale if augmentation and not augmentation.padding else 1.0
-        self.at_least = round(max(wanted.size, wanted.short_side) / smallest**0.5)
-
-    def encode(self, samples: Sequence[ImageSample]) -> list[Item]:
-        return [
-            {
-                "image": reading.read(sample.image, self.at_least),
-                "label": self.numbers.get(sample.label or "", -1),
-                "name": str(sample),
-            }
-            for sample in samples
-        ]
-
-    def augment(self, item: Item, stream: torch.Generator) -> Item:
-        assert self.vary is not None
-        return {**item, "image": self.vary(item["image"], stream)}
-
-    def collate(self, items: Sequence[Item]) -> Batch:
-        images = [x if isinstance(x := item["image"], Tensor) else fit(x, self.wanted) for item in items]
-        batch: Batch = {
-            "image": torch.stack(images),  # [B, 3, S, S] uint8
-            "label": torch.tensor([item["label"] for item in items]),
-        }
-        return batch if self.vary else {**batch, "name": [item["name"] for item in items]}
 
 
 def _by_number(name: str) -> list[Any]:
