@@ -1,8 +1,11 @@
+import contextlib
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from small import Line, Numbers
 
 from zoo import checkpoint, lock, run
 from zoo.errors import ConfigError
+from zoo.task import Task
 from zoo.tasks.causal_lm import CausalLM
 
 Command = Callable[..., tuple[int, str, str]]
@@ -132,6 +136,37 @@ def test_a_run_without_a_checkpoint_starts_from_its_first_step(first: list[str],
     code, said, _ = zoo_command(*first)
     assert (code, "it starts from its first step" in said) == (0, True)
     assert rows()[1:] == ["1", "2", "3", "4", "5", "6", "6"]
+
+
+class KilledError(BaseException):
+    """As after kill -9: nobody clears up."""
+
+
+@pytest.mark.parametrize("stop", [KilledError, signal.SIGTERM], ids=["killed", "stopped"])
+def test_a_finished_run_that_is_trained_longer_and_stopped_goes_on(
+    first: list[str], zoo_command: Command, monkeypatch: pytest.MonkeyPatch, stop: Any
+):
+    def stopped(task: Task, *_: Any) -> None:
+        if task.global_step < 5:
+            return step(task, *_)
+        if stop is KilledError:
+            raise KilledError
+        os.kill(os.getpid(), stop)
+        return step(task, *_)
+
+    shutil.copytree(FOLDER, "undisturbed")
+    assert zoo_command("fit", "--resume=undisturbed", "--trainer.max_steps=8")[0] == 0
+    step = Task.training_step
+    with monkeypatch.context() as patched, contextlib.suppress(KilledError):
+        patched.setattr(Task, "training_step", stopped)
+        code, _, complaint = zoo_command("fit", "--resume=first", "--trainer.max_steps=8")
+        assert (code, "uv run zoo fit --resume runs/first/1" in complaint) == (143, True)
+    assert "fit" not in run.read_figures(FOLDER)
+    code, said, _ = zoo_command("fit", "--resume=first")
+    assert code == 0
+    assert f"from step {5 if stop is KilledError else 6}" in said
+    assert (FOLDER / "metrics.csv").read_text() == Path("undisturbed/metrics.csv").read_text()
+    assert run.read_figures(FOLDER) == run.read_figures(Path("undisturbed"))
 
 
 def test_a_kill_between_the_last_checkpoint_and_the_export_loses_nothing(first: list[str], zoo_command: Command):

@@ -173,6 +173,13 @@ def write_figures(folder: Path, command: str, figures: dict[str, Any]) -> None:
     write_text(folder / "metrics.json", json.dumps({**read_figures(folder), command: figures}, indent=2) + "\n")
 
 
+def reopen(folder: Path) -> None:
+    """Take back that the run is finished: from here it is trained longer, and may be stopped on the way."""
+    figures = read_figures(folder)
+    if figures.pop("fit", None) is not None:
+        write_text(folder / "metrics.json", json.dumps(figures, indent=2) + "\n")
+
+
 def environment() -> dict[str, Any]:
     """What the run was made with; for people, never read back."""
     import torch

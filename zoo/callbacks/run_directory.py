@@ -60,6 +60,7 @@ class RunDirectory(Callback):
         self.lock = self.lock or Lock(self.folder)
         for folder in (self.folder, self.folder / "checkpoints", run.RUNS):
             sweep(folder)
+        run.reopen(self.folder)  # before the new limits are in config.yaml: with both, the run would count as finished
         write_text(self.folder / "config.yaml", self.config())
         if self.resumed is None:
             write_text(self.folder / "environment.json", json.dumps(run.environment(), indent=2) + "\n")
