@@ -14,6 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from zoo import probe
 from zoo.callbacks.bad_steps import BadSteps
+from zoo.callbacks.ema import EMA
 from zoo.callbacks.gradients import Gradients
 from zoo.checkpoint import DurableIO
 from zoo.datamodule import DataModule
@@ -76,6 +77,8 @@ class Trainer(LightningTrainer):
         if precision == "16-mixed":
             plugins.append(UnscaledFirst("16-mixed", "cuda"))
         gradients = Gradients(gradient_clip_val)
+        # The averages go last: what shows examples after a validation shows those of the weights that were measured.
+        asked = sorted(_as_list(callbacks), key=lambda callback: isinstance(callback, EMA))
         own_precision = any(isinstance(plugin, MixedPrecision) for plugin in plugins)
         super().__init__(
             *args,
@@ -83,7 +86,7 @@ class Trainer(LightningTrainer):
             accelerator=accelerator,
             precision=None if own_precision else precision,
             plugins=plugins,
-            callbacks=[_Steps(), _BrokenSamples(), gradients, BadSteps(gradients), *_as_list(callbacks)],
+            callbacks=[_Steps(), _BrokenSamples(), gradients, BadSteps(gradients), *asked],
             use_distributed_sampler=False,  # the data module's order already gives each process its part
             **kwargs,
         )

@@ -1,14 +1,18 @@
+import itertools
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from contract_cases import CASES
 
-from zoo import lock, run
+from zoo import checkpoint, lock, run
+from zoo.__main__ import main
 from zoo.task import Task
 from zoo.tasks.causal_lm import CausalLM
 
@@ -71,6 +75,93 @@ def test_a_stopped_and_resumed_run_is_the_undisturbed_one(
     assert zoo_command("fit", "--resume")[0] == 0
     assert (FOLDER / "metrics.csv").read_text() == rows
     assert run.read_figures(FOLDER) == figures
+
+
+HOOKS = {  # a hook, and in which of its calls a run of eight steps with a validation after every third gets the signal
+    "on_fit_start": 1,
+    "on_sanity_check_start": 1,
+    "on_sanity_check_end": 1,
+    "on_train_start": 1,
+    "on_train_epoch_start": 1,
+    "on_train_batch_start": 4,
+    "on_before_backward": 4,
+    "on_after_backward": 4,
+    "on_before_optimizer_step": 4,
+    "on_train_batch_end": 3,
+    "on_validation_start": 2,
+    "on_validation_epoch_start": 2,
+    "on_validation_batch_start": 3,
+    "on_validation_batch_end": 3,
+    "on_validation_epoch_end": 2,
+    "on_validation_end": 2,
+    "on_save_checkpoint": 1,
+    "on_train_epoch_end": 1,
+    "on_train_end": 1,
+    "on_fit_end": 1,
+    "teardown": 1,
+}
+DECISIVE = ("on_after_backward", "on_train_batch_end", "on_validation_start", "on_validation_end", "on_save_checkpoint")
+"""Where something is in another state than before and after: these for every task, the rest for one."""
+FIRST, *OTHERS = CASES
+SIGNALLED = """
+import os, signal
+from pathlib import Path
+from lightning.pytorch import Callback
+
+class Signalled(Callback):
+    def __init__(self, hook: str = "", call: int = 0):
+        calls = []
+        def kill(*args, **kwargs):
+            calls.append(1)
+            if len(calls) == call and not Path("signalled").exists():
+                Path("signalled").touch()
+                os.kill(os.getpid(), signal.SIGTERM)
+        if hook:
+            setattr(self, hook, kill)
+"""
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory: pytest.TempPathFactory, tiny_gpt2: Path, text_file: Path) -> dict[str, list[str]]:
+    """Flags of a run with averaged weights for each task, and a folder where each has run undisturbed."""
+    limits = ["--trainer.max_steps=8", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1"]
+    limits += ["--trainer.val_check_interval=3", "--trainer.limit_val_batches=2", "--model.dropout=0.2"]
+    limits += ["--trainer.callbacks=[{class_path: zoo.EMA, init_args: {decay: 0.5}}]"]
+    flags, home = {}, Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("undisturbed"))
+    try:
+        for task, case in CASES.items():
+            flags[task] = [*case(tiny_gpt2, text_file).flags, *limits]
+            assert main(["fit", *flags[task], f"--name={task}"]) == 0
+        return flags | {"folder": [str(Path.cwd())]}
+    finally:
+        os.chdir(home)
+
+
+@pytest.mark.parametrize(("task", "hook"), [*itertools.product([FIRST], HOOKS), *itertools.product(OTHERS, DECISIVE)])
+def test_a_signal_in_any_hook_leaves_weights_and_averages_as_they_would_have_been(
+    here: Path,
+    zoo_command: Command,
+    averaged: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    hook: str,
+):
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "signalled", raising=False)
+    Path("signalled.py").write_text(SIGNALLED)
+    wanted = Path(*averaged["folder"], "runs", task, "1")
+    signalled = f"{{class_path: signalled.Signalled, init_args: {{hook: {hook}, call: {HOOKS[hook]}}}}}"
+    assert zoo_command("fit", *averaged[task], "--name=stopped", f"--trainer.callbacks+={signalled}")[0] == 143
+    assert Path("signalled").exists()
+    code, _, complaint = zoo_command("fit", "--resume=stopped")
+    assert (code, complaint) == (0, "")
+    assert (FOLDER / "metrics.csv").read_text() == (wanted / "metrics.csv").read_text()
+    assert run.read_figures(FOLDER) == run.read_figures(wanted)
+    found, expected = (checkpoint.read(run.checkpoint_of(folder, "last")) for folder in (FOLDER, wanted))
+    for part in ("state_dict", "averaged"):
+        assert found[part].keys() == expected[part].keys()
+        assert all(torch.equal(tensor, found[part][name]) for name, tensor in expected[part].items())
 
 
 def test_a_second_signal_leaves_at_once(

@@ -13,8 +13,9 @@ from zoo.errors import ConfigError
 class EMA(Callback):
     """Keep an exponential moving average of what is trained; validate, test and export it.
 
-    Training itself goes on with the raw weights, and so does a resumed run. Averaged are the trained parameters and
-    the batch statistics, on the device where they are; frozen parts are not copied.
+    Training itself goes on with the raw weights, and so does a resumed run. Between the first and the last hook of a
+    validation the network has the averages, so that whatever looks at it then sees what is measured. Averaged are the
+    trained parameters and the batch statistics, on the device where they are; frozen parts are not copied.
 
     Args:
         decay: share of the average that a step keeps. Early steps keep less, (1 + step) / (10 + step), so that the
@@ -31,8 +32,7 @@ class EMA(Callback):
     # Training ---------------------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        live = _trained(pl_module)
-        known = self.averaged
+        live, known = _trained(pl_module), self.averaged
         self.averaged = {n: known[n].to(t.device) if n in known else t.detach().clone() for n, t in live.items()}
 
     @torch.no_grad()
@@ -68,13 +68,25 @@ class EMA(Callback):
     # Checkpoints ------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        checkpoint["averaged"] = dict(self.averaged)
+        """Raw weights under state_dict and averages beside them, wherever they are now: a save may come in between."""
+        aside = {name: self.averaged[first] for name, first in _names(pl_module).items()}
+        live = {name: checkpoint["state_dict"][name] for name in aside}
+        raw, averaged = (aside, live) if self._swapped else (live, aside)
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **raw}
+        checkpoint["averaged"] = averaged
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         self.averaged = dict(checkpoint.get("averaged", {}))
 
 
 def _trained(module: Any) -> dict[str, Tensor]:
-    """The tensors that a checkpoint keeps and that can be averaged, by name."""
-    state = without_frozen(module, module.state_dict())
-    return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    """The tensors that a checkpoint keeps and that can be averaged, by name; one of two names once."""
+    state = module.state_dict()
+    return {first: state[first] for first in _names(module).values()}
+
+
+def _names(module: Any) -> dict[str, str]:
+    """Every name of these tensors, and the first name of the same tensor: tied weights have several."""
+    state = without_frozen(module, module.state_dict(keep_vars=True))
+    firsts: dict[int, str] = {}
+    return {name: firsts.setdefault(id(t), name) for name, t in state.items() if t.is_floating_point()}
