@@ -3,20 +3,11 @@
 import gc
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-if "ZOO_TEST_CACHES" not in os.environ:  # tests that import this module run it a second time
-    os.environ["ZOO_TEST_CACHES"] = tempfile.mkdtemp(prefix="zoo-tests-")
-CACHES = os.environ["ZOO_TEST_CACHES"]
-os.environ |= {
-    "HF_HOME": f"{CACHES}/huggingface",
-    "ZOO_CACHE": f"{CACHES}/zoo",
-    "HF_HUB_OFFLINE": "1",
-}  # read at import
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+import caches  # first of all, as libraries read their environment when they are imported
 
 import pytest
 import torch
@@ -26,12 +17,22 @@ from zoo import quiet
 
 torch.set_num_threads(1)  # tests run side by side
 
+PROCESS_BYTES = 3 * 2**30
+"""What a process of tests may need, with those that it starts itself."""
 TEXT = "\n".join(f"The {i}th fox jumps over {i * i} lazy dogs, and then sleeps for {i + 3} days." for i in range(400))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for message in quiet.WARNINGS:
         config.addinivalue_line("filterwarnings", f"ignore:{message}")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """All cores for the whole suite, as far as there is memory; what is picked runs here, without a second import."""
+    if config.args != config.getini("testpaths"):
+        return 0
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(os.cpu_count() or 1, memory // PROCESS_BYTES))
 
 
 def pytest_collection_finish() -> None:
@@ -41,7 +42,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    shutil.rmtree(CACHES, ignore_errors=True)
+    shutil.rmtree(caches.FOLDER, ignore_errors=True)
 
 
 @pytest.fixture

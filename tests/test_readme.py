@@ -1,4 +1,4 @@
-"""Every command in the README runs, in its order, as a new user would type it; only the training is cut short."""
+"""Every command in the README runs as a new user would type it; only the training is cut short."""
 
 import json
 import re
@@ -25,8 +25,8 @@ SHORT_PREDICT = ["--trainer.accelerator=cpu", "--model.sampling.max_new_tokens=4
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory as the README's reader has it, with a run in it."""
+def fresh_clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory as the README's reader has it before the first command."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "configs", folder / "configs")
     (folder / "my.txt").write_text(TEXT)
@@ -43,24 +43,44 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", ZOO)
-def test_the_command_does_what_the_readme_says(command: str, clone: Path, monkeypatch: Any, zoo_command: Any):
-    monkeypatch.chdir(clone)
-    monkeypatch.syspath_prepend(clone)
+@pytest.fixture
+def clone(fresh_clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it for each test, with nothing of another's; the test runs in it."""
+    shutil.copytree(fresh_clone, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def shortened(command: str) -> list[str]:
     name, *flags = shlex.split(command)
-    shortened = {"fit": SHORT_FIT, "predict": SHORT_PREDICT}.get(name, SHORT)
-    if "--image" in flags:
-        shortened = ["--trainer.accelerator=cpu"]
     if "--resume" in flags or name not in TRAINING:
-        shortened = []  # with the settings of its run; or no training at all
-    code, said, complaint = zoo_command(name, *flags, *shortened)
+        return [name, *flags]  # with the settings of its run; or no training at all
+    if "--image" in flags:
+        return [name, *flags, "--trainer.accelerator=cpu"]
+    return [name, *flags, *{"fit": SHORT_FIT, "predict": SHORT_PREDICT}.get(name, SHORT)]
+
+
+def goes_on_from(position: int) -> str | None:
+    """The command whose run this one takes, where it names no config: the last training above it, or that it names."""
+    command = ZOO[position]
+    if "--config" in command or command.partition(" ")[0] not in (*TRAINING, "runs"):
+        return None
+    config = re.sub(r".*--run runs/(\w+).*", r"--config configs/\1.yaml", command) if "--run" in command else "--config"
+    return next(above for above in reversed(ZOO[:position]) if above.startswith("fit") and config in above)
+
+
+@pytest.mark.parametrize("position", range(len(ZOO)), ids=lambda position: f"{position}: {ZOO[position]}")
+def test_the_command_does_what_the_readme_says(position: int, clone: Path, zoo_command: Any):
+    if trained := goes_on_from(position):
+        assert zoo_command(*shortened(trained))[0] == 0
+    code, said, complaint = zoo_command(*shortened(ZOO[position]))
     assert (code, complaint) == (0, "")
-    assert "runs/" in said or name not in TRAINING
+    assert "runs/" in said or ZOO[position].partition(" ")[0] not in TRAINING
 
 
-def test_the_python_of_the_readme_runs(clone: Path, monkeypatch: Any, capsys: Any):
-    monkeypatch.chdir(clone)
-    monkeypatch.syspath_prepend(clone)
+def test_the_python_of_the_readme_runs(clone: Path, zoo_command: Any, capsys: Any):
+    assert zoo_command(*shortened(next(command for command in ZOO if "configs/quickstart.yaml" in command)))[0] == 0
     snippet = next(block for kind, block in BLOCKS if kind == "python" and "zoo.load" in block)
     exec(snippet, {})
     assert "The for statement" in capsys.readouterr().out
