@@ -8,7 +8,7 @@ from conftest import TEXT
 from contract_cases import ADAMW, trainer
 
 import zoo
-from zoo.data.text_tables import Samples
+from zoo.data import text
 from zoo.datamodule import Order
 from zoo.errors import ConfigError, DataError
 from zoo.tokens.encoders import TokenEncoder
@@ -131,7 +131,7 @@ def test_the_hash_of_samples_is_that_of_their_content(here: Path):
 
 def test_the_hash_of_a_part_is_that_of_the_same_samples_alone(here: Path):
     rows = [f"text {i}ü" for i in range(300_000)]
-    whole = Samples.of_texts(rows)
-    assert whole[::2].digest() == Samples.of_texts(rows[::2]).digest()
+    whole = text._of_texts(rows).samples
+    assert whole[::2].digest() == text._of_texts(rows[::2]).samples.digest()
     assert [sample.text for sample in whole[5:7]] == rows[5:7]
     assert whole[::2].lengths.tolist() == [len(row) for row in rows[::2]]

@@ -1,10 +1,8 @@
 """DataModule: splits, caching, loaders, and the order of samples as a function of (seed, step)."""
 
-import hashlib
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -12,9 +10,12 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from zoo import streams
-from zoo.broken import BadSamples, Flags
-from zoo.errors import BrokenSampleError, ConfigError, DataError
-from zoo.files import cache
+from zoo.broken import BadSamples
+from zoo.errors import ConfigError, DataError, MissingInputError
+from zoo.files import sources
+from zoo.files.forms import Found
+from zoo.files.tables import Reading
+from zoo.items import Encoded, digest, kept, outside
 from zoo.samples import Batch, Encoder, Item, Split
 
 _STAGES: dict[str, list[Split]] = {
@@ -23,32 +24,78 @@ _STAGES: dict[str, list[Split]] = {
     "test": ["test"],
     "predict": ["predict"],
 }
-_ENCODED_AT_ONCE = 256
-_PATH_LENGTH = 4096
 
 
 class DataModule(LightningDataModule):
-    """Samples of one modality. A new one writes `samples(split)`; encoding and collating are the task's.
+    """Samples of one modality. A new one writes `read(source, split)`, or `samples(split)` where nothing is read;
+    encoding and collating are the task's.
 
     Args:
+        train: source.
+        validation: source; null for the source's own split, else for a part of train.
+        test: source; null for the source's own split, else for a part of train (test_fraction), else for the
+            validation data.
+        predict: source of what to predict, or a single one of it: a prompt, an image.
+        subset: of a hub data set (its "config").
+        separator: of a .csv or .tsv; null for a comma or a tab.
+        encoding: of files; null to detect it, and to say so where it is not UTF-8.
+        limit: of the training data, so many samples; null for all.
+        validation_fraction: of train, where there is no validation data.
+        test_fraction: of train, likewise for test data.
         batch_size: samples of one optimizer step, over all devices.
         eval_batch_size: samples at a time in validation, test and prediction, over all devices; null for batch_size.
             It does not change any figure.
         num_workers: processes that read and encode. It does not change any sample.
         max_broken: share of a split's samples that may be unreadable; they are named, listed in bad_samples.jsonl, and
-            left out (in training, the next sample stands in). More of them stop the run.
+            left out (in training, the next sample stands in). More of them stop the run, unless they are five or
+            fewer, and at most a tenth. 0 for none.
     """
 
-    free_on_resume: ClassVar[tuple[str, ...]] = ()
+    free_on_resume: ClassVar[tuple[str, ...]] = ("data.train", "data.validation")
     """Settings, as data.train, that may differ when a run is resumed: what they lead to is compared instead."""
+    example_sources: ClassVar[dict[str, str]] = {"train": "a file or a folder.", "predict": "a file or a folder."}
+    """What data.train and data.predict may be, for who has not set them."""
 
     def __init__(
-        self, batch_size: int = 8, eval_batch_size: int | None = None, num_workers: int = 0, max_broken: float = 0.001
+        self,
+        train: str | None = None,
+        validation: str | None = None,
+        test: str | None = None,
+        predict: str | None = None,
+        subset: str | None = None,
+        separator: str | None = None,
+        encoding: str | None = None,
+        limit: int | None = None,
+        validation_fraction: float = 0.1,
+        test_fraction: float = 0.0,
+        batch_size: int = 8,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        max_broken: float = 0.001,
     ):
         super().__init__()
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value is not None and value < 1:
                 raise ConfigError(f"data.{name} is {value}; a whole number from 1.")
+        if limit is not None and limit < 1:
+            raise ConfigError(f"data.limit is {limit}; a whole number from 1, or null for all.")
+        if not (0 < validation_fraction < 1 and 0 <= test_fraction < 1 and validation_fraction + test_fraction < 1):
+            raise ConfigError(
+                f"data.validation_fraction is {validation_fraction}, data.test_fraction {test_fraction}; "
+                f"shares of the training data, together below 1."
+            )
+        separator = "\t" if separator == "\\t" else separator
+        if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
+            raise ConfigError(f"data.separator is {separator!r}; one character, as ';' or \"\\t\".")
+        self.sources: dict[Split, str | None] = {
+            "train": train,
+            "validation": validation,
+            "test": test,
+            "predict": predict,
+        }
+        self.subset, self.limit = subset, limit
+        self.reading = Reading(separator, encoding)
+        self.fractions: dict[Split, float] = {"test": test_fraction, "validation": validation_fraction}
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = num_workers
@@ -57,25 +104,12 @@ class DataModule(LightningDataModule):
         """Number of samples and hash of what is in them, by split: a resumed run must meet the same."""
         self._encoders: dict[Split, Encoder] = {}
         self.bad = BadSamples(max_broken)
-        self._encoded: dict[Split, _Encoded] = {}
+        self._encoded: dict[Split, Encoded] = {}
+        self._read = functools.cache(self._read_source)
+        self._told: dict[Split, str] = {}
 
     if TYPE_CHECKING:
         trainer: Any
-
-    def samples(self, split: Split) -> Sequence[Any] | None:
-        """Raw samples of the split, in a fixed order; None if the data has no such split.
-
-        A sequence with a method `digest`, a hash of all that is in it, is asked for that instead of `content` for each.
-        """
-        raise NotImplementedError
-
-    def content(self, sample: Any) -> bytes:
-        """What is in a sample, for the key of the cache."""
-        return repr(sample).encode()
-
-    def describe(self, split: Split) -> str:
-        """What was concluded about the data of the split, for a line on the screen."""
-        return ""
 
     @property
     def task(self) -> Any:
@@ -84,6 +118,108 @@ class DataModule(LightningDataModule):
     @property
     def seed(self) -> int:
         return getattr(self.trainer, "seed", 0)
+
+    # What a modality writes -------------------------------------------------------------------------------------
+
+    def read(self, source: str, split: Split, setting: Split) -> Found | None:
+        """What a source has for the split, in a fixed order; None where it has other splits, but not this one.
+
+        Args:
+            setting: that names the source.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs read(source, split, setting), or samples(split)")
+
+    def divide(self, samples: Any, shares: dict[Split, float]) -> tuple[dict[Split, Any], str]:
+        """The training data, and as large a part of it for each of `shares` (maybe none), drawn by the seed; and how
+        it was divided, as "{share} of each class"."""
+        order = streams.permutation(len(samples), self.seed, "held out").tolist()
+        parts, taken = {}, 0
+        for split, share in shares.items():
+            count = max(1, round(share * len(samples)))
+            parts[split] = [samples[i] for i in sorted(order[taken : taken + count])]
+            taken += count
+        return {**parts, "train": [samples[i] for i in sorted(order[taken:])]}, "{share}"
+
+    def to_predict(self, source: str) -> Found:
+        """What `data.predict` names."""
+        found = self._read(source, "train", "predict")
+        assert found is not None  # every source has training data
+        return found
+
+    def usable(self, samples: Any, split: Split) -> Any:
+        """The samples without those that are seen at once to be broken."""
+        return samples
+
+    def summary(self, samples: Any) -> str:
+        """How many there are, and of what, for a line on the screen."""
+        return f"{len(samples):,} samples"
+
+    def content(self, sample: Any) -> bytes:
+        """What is in a sample, for the key of the cache."""
+        return repr(sample).encode()
+
+    # Splits -----------------------------------------------------------------------------------------------------
+
+    def samples(self, split: Split) -> Any:
+        """Raw samples of the split, in a fixed order; None if the data has no such split.
+
+        A sequence with a method `digest`, a hash of all that is in it, is asked for that instead of `content` for each.
+        """
+        found, origin = self._found(split)
+        samples = self.usable(found.samples, split)
+        self._told[split] = ", ".join([f"{origin}: {self.summary(samples)}", *found.notes])
+        return samples
+
+    def describe(self, split: Split) -> str:
+        """What was concluded about the data of the split, for a line on the screen."""
+        return self._told.get(split, "")
+
+    def _found(self, split: Split) -> tuple[Found, str]:
+        """What the split has, and where it comes from."""
+        if (source := self.sources[split]) is None and split in ("train", "predict"):
+            raise ConfigError(f"data.{split} is not set: {self.example_sources[split]}")
+        if split == "predict":
+            return self.to_predict(str(source)), str(source)
+        train = str(self.sources["train"])
+        if split != "train" and (own := self._own(split)) is not None:
+            return own, source or train
+        parts, how = self._parts
+        if split in parts:
+            if not len(parts[split]):
+                raise DataError(f"{train} is too small to be divided: nothing is left for {split}. Set data.{split}.")
+            notes = self._whole.notes if split == "train" else []
+            share = f"{self.fractions.get(split, 1):.0%}"
+            return Found(parts[split], notes), train if split == "train" else f"{how.format(share=share)} of {train}"
+        found, _ = self._found("validation")
+        return found, "no test data, so the validation data"
+
+    def _own(self, split: Split) -> Found | None:
+        """Data of the split that is named, or that the training source has; None where train has to be divided."""
+        if source := self.sources[split]:
+            asked: Split = "train" if sources.names_split(source) else split
+            return self._read(source, asked, split) or self._read(source, "train", split)
+        assert self._whole  # or data.train is not set
+        return self._read(str(self.sources["train"]), split, "train")
+
+    @property
+    def _whole(self) -> Found:
+        if (source := self.sources["train"]) is None:
+            raise ConfigError(f"data.train is not set: {self.example_sources['train']}")
+        found = self._read(source, "train", "train")
+        assert found is not None  # every source has training data
+        return found
+
+    @functools.cached_property
+    def _parts(self) -> tuple[dict[Split, Any], str]:
+        whole = self._whole
+        shares = {split: share for split, share in self.fractions.items() if share and self._own(split) is None}
+        return self.divide(whole.samples, shares)
+
+    def _read_source(self, source: str, split: Split, setting: Split) -> Found | None:
+        try:
+            return self.read(source, split, setting)
+        except MissingInputError as error:
+            raise MissingInputError(f"data.{setting}: {error}") from error
 
     # Preparation ------------------------------------------------------------------------------------------------
 
@@ -103,21 +239,16 @@ class DataModule(LightningDataModule):
             self.task.adapt(samples)
         self.task.check_samples(samples, split)
         encoder = self._encoders[split] = self.task.encoder(split)
-        self.contents[split] = _digest(samples, self.content if encoder.cached else _outside)
+        self.contents[split] = digest(samples, self.content if encoder.cached else outside)
         if encoder.cached:
-            encoded: Sequence[Item] = self._cached(encoder, samples, split)
+            encoded: Sequence[Item] = kept(encoder, samples, self.contents[split])
         else:
-            encoded = self._encoded[split] = _Encoded(encoder, samples, split == "train")
+            encoded = self._encoded[split] = Encoded(encoder, samples, split == "train")
         self.items[split] = encoder.arrange(encoded)
         if self.trainer.is_global_zero and (line := self.describe(split)):
             items = self.items[split]
             made = items.describe() if hasattr(items, "describe") else f"{len(items):,} items"
             print(f"data: {split}: {line}, {made}")
-
-    def _cached(self, encoder: Encoder, samples: Sequence[Any], split: Split) -> cache.Table:
-        """The encoded items, memory-mapped from the cache; written there first if this content is new."""
-        name = cache.key(["items", encoder.fingerprint(), self.contents[split]])
-        return cache.table("encoded", name, lambda facts: _batches(encoder, samples))
 
     def name_broken(self) -> None:
         """Name the samples that workers could not read since the last call.
@@ -220,41 +351,6 @@ class _Fixed:
         return iter(self.batches)
 
 
-class _Encoded(Sequence):
-    """Samples, encoded when they are asked for. One that is broken is flagged.
-
-    Args:
-        replace: the next sample stands in for a broken one; else there is None in its place.
-    """
-
-    def __init__(self, encoder: Encoder, samples: Sequence[Any], replace: bool):
-        self.encoder, self.samples, self.replace = encoder, samples, replace
-        self.broken = Flags(len(samples))
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        for i in range(index, index + len(self)):
-            try:
-                return self.encoder.encode([self.samples[i % len(self)]])[0]
-            except BrokenSampleError:
-                self.broken.set(i % len(self))
-                if not self.replace:
-                    return None
-        raise DataError("the data has no sample that can be read.")
-
-    def reason(self, index: int) -> str:
-        """Why a sample is broken: it is read once more."""
-        try:
-            self.encoder.encode([self.samples[index]])
-        except BrokenSampleError as error:
-            return str(error)
-        return "it could not be read at first"
-
-
 class _Items(Dataset):
     """Items by (step, index); augmented from that pair alone, if a seed is given."""
 
@@ -276,37 +372,3 @@ class _Collate:
     def __call__(self, items: list[Item]) -> Batch:
         readable = [item for item in items if item is not None]
         return self.encoder.collate(readable) if readable else {}
-
-
-def _digest(samples: Sequence[Any], content: Callable[[Any], bytes]) -> str:
-    if whole := getattr(samples, "digest", None):
-        return f"{len(samples)} samples, {whole()}"
-    key = hashlib.blake2b(digest_size=16)
-    for sample in samples:
-        part = content(sample)
-        key.update(len(part).to_bytes(8, "little") + part)
-    return f"{len(samples)} samples, {key.hexdigest()}"
-
-
-def _outside(sample: Any) -> bytes:
-    """What tells a sample from others without opening it: names (without folders), labels, text."""
-    fields = vars(sample) if hasattr(sample, "__dict__") else {"": sample}
-    return repr([(name, _outside_of(value)) for name, value in fields.items()]).encode()
-
-
-def _outside_of(value: Any) -> Any:
-    if isinstance(value, (str, Path)):
-        return str(value).rpartition("/")[2] if len(str(value)) < _PATH_LENGTH else value
-    if isinstance(value, bytes):
-        return hashlib.blake2b(value, digest_size=16).hexdigest()
-    return value if isinstance(value, (int, float, type(None))) else type(value).__name__
-
-
-def _batches(encoder: Encoder, samples: Sequence[Any]) -> Iterator[Any]:
-    remaining, is_empty = iter(samples), True
-    while some := list(islice(remaining, _ENCODED_AT_ONCE)):
-        if items := encoder.encode(some):
-            is_empty = False
-            yield cache.rows(items)
-    if is_empty:
-        raise DataError("the data is empty: there is no sample to encode.")

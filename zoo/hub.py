@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from zoo.errors import MissingInputError
+from zoo.errors import DataError, MissingInputError, UserError
 
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -68,25 +68,72 @@ def load_dataset(name: str, subset: str | None) -> Any:
 
     Raises:
         MissingInputError: as `explained`.
+        DataError: it is there, but cannot be read.
     """
-    import datasets  # two seconds, which a network alone need not wait for
-
-    with explained(name, "data set"):
-        if offline():
-            datasets.config.HF_HUB_OFFLINE = True
-        return datasets.load_dataset(name, subset)
+    return _loaded(name, subset)
 
 
 def stream_dataset(name: str, subset: str | None) -> Any:
     """All splits of a hub data set by their names, each read row by row over the network, in order.
 
     Raises:
-        MissingInputError: as `explained`.
+        MissingInputError, DataError: as `load_dataset`.
     """
-    import datasets
+    return _loaded(name, subset, streaming=True)
 
+
+def _loaded(name: str, subset: str | None, **how: Any) -> Any:
+    import datasets  # two seconds, which a network alone need not wait for
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()  # that a set comes from the cache is no warning
     with explained(name, "data set"):
-        return datasets.load_dataset(name, subset, streaming=True)
+        if offline():
+            datasets.config.HF_HUB_OFFLINE = True
+        try:
+            return datasets.load_dataset(name, subset, **how)
+        except (UserError, OSError):
+            raise
+        except Exception as error:  # builders raise what they like
+            raise DataError(f"data set {name} cannot be read ({_cause(error)}). Is data.subset right?") from error
+
+
+class Stored:
+    """A split as it lies on the disk: media as files (`bytes` and `path`), not decoded, and classes by their names."""
+
+    def __init__(self, split: Any):
+        self._classes: dict[str, Any] = {}
+        for name, feature in split.features.items():
+            if hasattr(feature, "decode"):
+                split = split.cast_column(name, type(feature)(decode=False))
+            if type(feature).__name__ == "ClassLabel":
+                self._classes[name] = feature.names
+        self._split = split
+        self.fingerprint: str = split._fingerprint
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """Arrow's type of each column."""
+        import pyarrow as pa
+
+        schema = self._split.data.schema
+        return {name: pa.string() if name in self._classes else schema.field(name).type for name in schema.names}
+
+    def column(self, name: str) -> Any:
+        """A column of Arrow, memory-mapped, but for names of classes."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        column = self._split.data.column(name)
+        if name not in self._classes:
+            return column
+        known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(self._classes[name])))
+        return pc.take(pa.array(self._classes[name], pa.string()), pc.if_else(known, column, None))
+
+    def rows(self, names: list[str]) -> Iterator[dict[str, Any]]:
+        labels = {name: self.column(name) for name in names if name in self._classes}
+        for i, row in enumerate(self._split.select_columns(names)):
+            yield {**row, **{name: column[i].as_py() for name, column in labels.items()}}
 
 
 def _cause(error: BaseException) -> str:

@@ -17,9 +17,10 @@ Batch = dict[str, Any]
 
 @dataclass(frozen=True)
 class TextSample:
-    """A document to learn from, or a prompt to continue."""
+    """A document to learn from, or a prompt to continue; with its class if it has one."""
 
     text: str
+    label: str | None = None
 
 
 @dataclass(frozen=True)

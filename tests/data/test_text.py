@@ -7,7 +7,7 @@ from conftest import TEXT
 from contract_cases import ADAMW, trainer
 
 import zoo
-from zoo.data import text_sources
+from zoo.data import text
 from zoo.errors import ConfigError, DataError, MissingInputError
 
 HINDI = "यह एक छोटा वाक्य है।\nयह दूसरा वाक्य है, थोड़ा लंबा।\n"
@@ -85,7 +85,7 @@ def test_the_test_split_falls_back_to_the_validation_data_and_says_so(here: Path
 
 
 def test_the_manual_inside_python_is_read_without_its_repeats():
-    kept = text_sources._python_texts("pydoc_data.topics")
+    kept = text._python_texts("pydoc_data.topics")
     assert 300_000 < sum(map(len, kept)) < 465_000
     lines = [{line.strip() for line in one.splitlines()} for one in kept]
     repeated = [a for a in lines if any(a is not b and len(a) < len(b) and len(a - b) <= 0.1 * len(a) for b in lines)]

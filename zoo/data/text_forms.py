@@ -9,70 +9,86 @@
 | instruction, output (Alpaca)             | CompletionSample: the instruction, an empty line, the input |
 |                                          | and an empty line if there is one; then the output          |
 | text                                     | TextSample                                                  |
+
+With names of one's own in data.text_column, data.prompt_column, data.completion_column and data.label_column.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
+from zoo.files.forms import Form, RowError, class_name
 from zoo.samples import ChatSample, CompletionSample, TextSample
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _SHAREGPT = {"human": "user", "gpt": "assistant"}
-Values = tuple[str, ...]
-
-
-class RowError(Exception):
-    """A row that cannot be used, and why: what follows "a.jsonl line 3 "."""
+Values = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
-class Form:
-    """How rows become samples, in two steps: texts that Arrow can hold, and the sample made of them.
+class Names:
+    """What the user says that columns are called; None to find out.
 
     Args:
-        name: what the rows are, for the screen.
-        columns: those of the source that are needed.
-        stored: names of the texts.
-        take: the texts of a row; empty where there is nothing to learn from.
-        make: the sample of the texts.
+        label: of documents; None for documents without.
     """
 
-    name: str
-    columns: tuple[str, ...]
-    stored: tuple[str, ...]
-    take: Callable[[dict[str, Any]], Values]
-    make: Callable[..., Any]
+    text: str | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    label: str | None = None
 
 
-def find(columns: Sequence[str], text_column: str | None, prompts: bool = False) -> Form | None:
-    """The form of rows with these columns, None if there is none.
+def find(columns: Collection[str], names: Names, prompts: bool = False, join: str | None = None) -> Form | str:
+    """The form of rows with these columns, or what is to be said of them: "has no column …".
 
     Args:
-        text_column: what the user says the text is in.
         prompts: the rows are to be continued, so a completion is not needed.
+        join: all rows of a file are one document, with this between them.
     """
-    has = set(columns)
-    if text_column is not None:
-        return text(text_column) if text_column in has else None
-    if "messages" in has:
-        return chat("messages", "role", "content")
-    if "conversations" in has:
-        return chat("conversations", "from", "value")
-    if "prompt" in has and (prompts or "completion" in has):
-        return _completion("prompt", None, None if prompts else "completion")
-    if "instruction" in has and (prompts or "output" in has):
-        return _completion("instruction", "input" if "input" in has else None, None if prompts else "output")
-    return text("text") if "text" in has else None
+    for setting, name in vars(names).items():
+        if name is not None and name not in columns and not (prompts and setting in ("completion", "label")):
+            return f"has no column '{name}' (columns: {', '.join(columns)}). Set data.{setting}_column to one of them."
+    if names.text is not None or (join is not None and "text" in columns):
+        return text(names.text or "text", names.label, join)
+    form = _found(columns, names, prompts)
+    if form is not None and join is not None:
+        return (
+            f"has {form.name}, which cannot be joined to one document. Set data.text_column, or data.documents: auto."
+        )
+    return form or (
+        f"has no column 'text' (columns: {', '.join(columns)}), nor those of prompts or conversations. "
+        f"Set data.text_column to the one that holds the text."
+    )
 
 
-def text(column: str) -> Form:
+def _found(columns: Collection[str], names: Names, prompts: bool) -> Form | None:
+    prompt, completion = names.prompt or "prompt", names.completion or "completion"
+    if names.prompt is None and names.completion is None:
+        if "messages" in columns:
+            return chat("messages", "role", "content")
+        if "conversations" in columns:
+            return chat("conversations", "from", "value")
+    if prompt in columns and (prompts or completion in columns):
+        return _completion(prompt, None, None if prompts else completion)
+    if "instruction" in columns and (prompts or "output" in columns):
+        return _completion("instruction", "input" if "input" in columns else None, None if prompts else "output")
+    return text("text", names.label) if "text" in columns else None
+
+
+def text(column: str, label: str | None = None, join: str | None = None) -> Form:
     def take(row: dict[str, Any]) -> Values:
         found = _text(row, column)
-        return (found,) if found.strip() else ()
+        if not found.strip():
+            return ()
+        return (found,) if label is None else (found, class_name(row, label))
 
-    return Form("documents", (column,), ("text",), take, TextSample)
+    columns = (column,) if label is None else (column, label)
+    stored = pa.schema([(name, pa.large_string()) for name in ("text", "label")[: len(columns)]])
+    return Form("documents", columns, stored, take, TextSample, plain=True, join=join)
 
 
 def _completion(prompt: str, addition: str | None, completion: str | None) -> Form:
@@ -85,7 +101,8 @@ def _completion(prompt: str, addition: str | None, completion: str | None) -> Fo
 
     columns = tuple(name for name in (prompt, addition, completion) if name)
     what = "prompts with completions" if completion else "prompts"
-    return Form(f"{what} ({', '.join(columns)})", columns, ("prompt", "completion"), take, CompletionSample)
+    stored = pa.schema([(name, pa.large_string()) for name in ("prompt", "completion")])
+    return Form(f"{what} ({', '.join(columns)})", columns, stored, take, CompletionSample)
 
 
 def _text(row: dict[str, Any], column: str) -> str:
@@ -111,9 +128,13 @@ def chat(column: str, role: str, content: str) -> Form:
         if not isinstance(messages, (list, tuple)) or not messages:
             raise RowError(f"has {_shown(messages)} for '{column}'; expected a list of messages")
         found = [_message(message, number, role, content) for number, message in enumerate(messages, 1)]
-        return (json.dumps(found, ensure_ascii=False),)
+        try:
+            return (json.dumps(found, ensure_ascii=False, default=str),)  # a parquet may have dates
+        except RecursionError as error:
+            raise RowError(f"has brackets in brackets for '{column}', too deep to be read") from error
 
-    return Form(f"conversations ({column})", (column,), ("messages",), take, _conversation)
+    stored = pa.schema([("messages", pa.large_string())])
+    return Form(f"conversations ({column})", (column,), stored, take, _conversation)
 
 
 def _conversation(messages: str) -> ChatSample:
@@ -123,7 +144,7 @@ def _conversation(messages: str) -> ChatSample:
 def _parsed(messages: str, column: str) -> Any:
     try:
         return json.loads(messages)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RowError(f"has {_shown(messages)} for '{column}'; expected a list of messages") from error
 
 
@@ -145,5 +166,8 @@ def _message(message: Any, number: int, role: str, content: str) -> dict[str, An
 
 
 def _shown(value: Any) -> str:
-    shown = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        shown = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        shown = "brackets in brackets …"
     return shown if len(shown) < 40 else f"{shown[:36]} …"

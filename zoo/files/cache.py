@@ -141,6 +141,9 @@ class Table(Sequence):
     def __len__(self) -> int:
         return self.data.num_rows
 
+    def column(self, name: str) -> pa.ChunkedArray:
+        return self.data.column(name)
+
     def __getitem__(self, index: Any) -> Any:
         if not 0 <= index < len(self):
             raise IndexError(index)

@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +46,7 @@ class Encoding:
 
     name: str
     note: str = ""
+    size: int = field(default=0, compare=False)
 
 
 def open_bytes(path: Path) -> IO[bytes]:

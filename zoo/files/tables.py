@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.json as paj
 import pyarrow.parquet as pq
 
-from zoo.data import encodings
 from zoo.errors import DataError
+from zoo.files import encodings
 
 Row = tuple[int, dict[str, Any]]
 """Its number, from 1, as the file counts, and what it holds."""
@@ -30,6 +30,8 @@ KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _FIRST = 100
 _ROWS = 10_000
 _BLOCK = 1 << 24
+_WHOLE = 1 << 32
+"""Bytes of a file that are read in one piece, at most."""
 _SEPARATORS = (";", "\t", ",", "|")
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # 128 KiB by default: a long document is more
 
@@ -60,12 +62,13 @@ def unit(path: Path) -> str:
     return "line" if kind(path) in (".txt", ".csv", ".tsv", ".jsonl") else "row"
 
 
-def columns(path: Path, how: Reading) -> list[str]:
-    """The columns of a file, as far as its first rows show."""
+def columns(path: Path, how: Reading) -> dict[str, pa.DataType | None]:
+    """The columns of a file, as far as its first rows show, with their types if the file knows them."""
     if kind(path) == ".parquet":
         with _opened_parquet(path) as file:
-            return list(file.schema_arrow.names)
-    return list({name: None for _, row in islice(rows(path, how, []), _FIRST) for name in row})
+            classes = class_names(file.schema_arrow)
+            return {one.name: pa.string() if one.name in classes else one.type for one in file.schema_arrow}
+    return {name: None for _, row in islice(rows(path, how, []), _FIRST) for name in row}
 
 
 def rows(path: Path, how: Reading, notes: list[str], only: Sequence[str] | None = None) -> Iterator[Row]:
@@ -84,6 +87,9 @@ def rows(path: Path, how: Reading, notes: list[str], only: Sequence[str] | None 
     encoding = encodings.find(path, how.encoding)
     if encoding.note:
         notes.append(encoding.note)
+    if encoding.size > _WHOLE and (kind(path) == ".json" or (kind(path) == ".txt" and how.documents == "file")):
+        instead = "Set data.documents: lines" if kind(path) == ".txt" else "Make it a .jsonl, with a row in each line"
+        raise DataError(f"{path} has {encoding.size / 2**30:.1f} GiB, too much to be read in one piece. {instead}.")
     with encodings.open_bytes(path) as file:
         yield from _READERS[kind(path)](path, file, encoding.name, how)
 
@@ -180,6 +186,7 @@ def _table_column(lines: Any, name: str) -> Iterator[pa.Array]:
 def _as_text(column: Any) -> pa.Array:
     try:
         found = column.cast(pa.large_string()) if isinstance(column, pa.Array) else pa.array(column, pa.large_string())
+        found.validate(full=True)  # a parquet may say that it has texts, and have other bytes
     except (pa.ArrowException, UnicodeEncodeError) as error:
         raise OddRowError from error
     return found
@@ -243,7 +250,7 @@ def _json_lines(path: Path, file: IO[bytes], encoding: str, how: Reading) -> Ite
     for number, line in enumerate(io.TextIOWrapper(file, encoding), 1):
         if not line.isspace():
             try:
-                found = json.loads(line)
+                found = _parsed(line)
             except ValueError as error:
                 raise DataError(f"{path} line {number} is no JSON: {_json_problem(error)}.") from error
             yield number, _as_row(path, number, found)
@@ -253,7 +260,7 @@ def _json(path: Path, file: IO[bytes], encoding: str, how: Reading) -> Iterator[
     """A list of rows, an object with one such list, or, under this name too, a row in each line."""
     text = io.TextIOWrapper(file, encoding).read()
     try:
-        found = json.loads(text)
+        found = _parsed(text)
     except ValueError as error:
         if str(error).startswith("Extra data"):
             yield from _json_lines(path, io.BytesIO(text.encode()), "utf-8", how)
@@ -268,6 +275,13 @@ def _json(path: Path, file: IO[bytes], encoding: str, how: Reading) -> Iterator[
         raise DataError(f"{path} holds {_shown(found)}; expected a list of rows, or a row in each line.")
     for number, row in enumerate(found, 1):
         yield number, _as_row(path, number, row)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("brackets in brackets, too deep to be read") from error
 
 
 def _as_row(path: Path, number: int, found: Any) -> dict[str, Any]:
@@ -291,10 +305,42 @@ def _shown(value: Any) -> str:
 def _parquet(path: Path, only: Sequence[str] | None) -> Iterator[Row]:
     number = 0
     with _opened_parquet(path) as file:
+        classes = class_names(file.schema_arrow)
         for batch in file.iter_batches(1000, columns=only):
-            for row in batch.to_pylist():
+            for row in _pylist(path, number, batch):
                 number += 1
+                for name in classes.keys() & row.keys():
+                    row[name] = _class_name(classes[name], row[name])
                 yield number, row
+
+
+def _pylist(path: Path, before: int, batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError as error:
+        row = before + next(i for i in range(1, len(batch) + 1) if not _is_utf8(batch.slice(i - 1, 1)))
+        raise DataError(f"{path} row {row} has a text that is not UTF-8 ({error.reason}).") from error
+
+
+def _is_utf8(batch: pa.RecordBatch) -> bool:
+    try:
+        batch.to_pylist()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Names of the classes, by column, where `datasets` wrote them beside a table's numbers."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        return {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _class_name(names: list[str], value: Any) -> Any:
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
 
 
 @contextmanager

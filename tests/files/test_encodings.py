@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.data import encodings
 from zoo.errors import ConfigError, DataError
+from zoo.files import encodings
 
 WESTERN = "Grüße aus dem Café – „schön“, señor, naïveté, 20 °C, 5 m²."
 TEXTS = {

@@ -273,7 +273,7 @@ def test_what_is_not_there_is_named(source: str, says: str, here: Path):
 
 def test_a_folder_without_text_says_so(here: Path):
     put("d/a.pdf", "x")
-    assert "d has no files of text in it (.txt, .csv" in complaint("d")
+    assert "d has no files to read in it (.txt, .csv" in complaint("d")
 
 
 def test_nothing_stays_in_the_cache_of_a_file_with_mistakes(here: Path, monkeypatch: pytest.MonkeyPatch):
@@ -307,12 +307,12 @@ def test_an_edit_that_leaves_name_size_and_time_is_seen(name: str, here: Path):
 
 
 def test_a_second_start_reads_no_row(here: Path, monkeypatch: pytest.MonkeyPatch):
-    from zoo.data import text_files
+    from zoo.files import tables
 
     put("a.csv", csv(","))
     first = texts("a.csv")
-    monkeypatch.setitem(text_files._READERS, ".csv", None)
-    monkeypatch.setattr("zoo.data.text_files.columns", lambda *_: ["text", "n"])
+    monkeypatch.setitem(tables._READERS, ".csv", None)
+    monkeypatch.setattr(tables, "columns", lambda *_: {"text": None, "n": None})
     assert texts("a.csv") == first
     os.rename("a.csv", "b.csv")
     assert texts("b.csv") == first
