@@ -4,9 +4,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import save_tiny
+from models.families import NOT_BUILT, tiny_causal_lm
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.activations import NewGELUActivation
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from zoo.models import head
 from zoo.models import pretrained as hf
@@ -111,7 +113,7 @@ def network(folder: Path, **architecture: Any) -> Any:
         ({"model_type": "phi", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
           "num_attention_heads": 2}, True),
         ({"model_type": "gemma2", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8,
-          "num_attention_heads": 2, "num_key_value_heads": 1, "final_logit_softcapping": 0.1}, False),
+          "num_attention_heads": 2, "num_key_value_heads": 1, "final_logit_softcapping": 30.0}, False),
         ({"model_type": "cohere", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
           "num_attention_heads": 2, "logit_scale": 0.5}, False),
     ],
@@ -121,6 +123,53 @@ def test_a_head_that_is_more_than_a_matrix_is_told_from_one_that_is_not(
     architecture: dict[str, Any], plain: bool, tmp_path: Path
 ):
     assert head.is_plain(network(tmp_path / "model", **architecture)) is plain
+
+
+@pytest.mark.parametrize("kind", sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys() - NOT_BUILT))
+@pytest.mark.filterwarnings("default")  # families warn of settings of theirs
+def test_of_every_family_whose_head_is_called_plain_the_loss_in_chunks_is_that_of_its_own_logits(
+    kind: str, small_chunks: None
+):
+    """At logits as training begins with, and at some hundred times those, of which a soft cap would show."""
+    torch.manual_seed(0)
+    net = tiny_causal_lm(kind)
+    if not head.is_plain(net):
+        return  # its own logits are what the task learns from
+    output, ids, targets = net.get_output_embeddings(), torch.arange(60)[None] % 90 + 3, torch.arange(60) % 7
+    with torch.no_grad():
+        for factor in (1, 300):
+            output.weight *= factor
+            wanted = F.cross_entropy(net(ids, use_cache=False).logits[0].float(), targets, reduction="sum")
+            hidden = net.base_model(ids, use_cache=False)[0].flatten(0, 1)
+            found = head.summed_cross_entropy(hidden, output.weight, output.bias, targets)
+            assert torch.allclose(found, wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "plain"), [("gpt2", True), ("granite", True), ("opt", True), ("rwkv", True),
+                                             ("gemma2", False), ("cohere2", False), ("bert", False)])  # fmt: skip
+def test_the_families_are_told_apart(kind: str, plain: bool):
+    assert head.is_plain(tiny_causal_lm(kind)) is plain
+
+
+def test_a_scale_that_is_learned_is_not_plain_although_it_begins_at_one():
+    net = tiny_causal_lm("llama")
+    assert head.is_plain(net)
+    net.scale = torch.nn.Parameter(torch.ones(()))
+    assert not head.is_plain(net)
+
+
+def test_a_trial_is_in_full_precision_whatever_the_training_is():
+    net, seen = tiny_causal_lm("llama"), set()
+    net.model.register_forward_hook(lambda *_: seen.add(torch.get_float32_matmul_precision()))
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU, which is 1e-3 off
+    try:
+        assert head.is_plain(net)
+        assert head.keeps_apart(net)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen == {"highest"}
 
 
 @pytest.mark.parametrize(("kind", "apart"), [("gpt2", True), ("bloom", False)])

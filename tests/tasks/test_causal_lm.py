@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,23 @@ def gradients(task: zoo.CausalLM, batches: list[dict[str, Any]]) -> tuple[float,
     torch.stack([total for total, _ in pairs]).sum().backward()
     gradient = torch.cat([p.grad.flatten() for p in task.parameters()])
     return sum(t.item() for t, _ in pairs), sum(int(c) for _, c in pairs), gradient
+
+
+def test_a_soft_cap_counts_from_the_first_step_although_it_shows_later(tmp_path: Path, text_file: Path):
+    """At initial logits of 0.1 the 30 tanh(x / 30) of Gemma 2 is x. Trained until a third of the cap is reached."""
+    folder = tmp_path / "gemma2"
+    save_tiny(folder, {"model_type": "gemma2", "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 8,
+                       "num_key_value_heads": 1, "hidden_size": 16, "intermediate_size": 16})  # fmt: skip
+    optimizer = partial(torch.optim.AdamW, lr=0.1)
+    task = zoo.CausalLM(pretrained=str(folder), max_length=LENGTH, packing=False, optimizer=optimizer)
+    trainer(40).fit(task, datamodule=zoo.TextData(train=str(text_file), batch_size=4))
+    ids = task.tokenizer(TEXT[:200], return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        output = task.eval().network(ids, labels=ids)
+        targets = torch.cat([ids[:, 1:], torch.full((1, 1), -100)], 1)
+        total, count = task.loss({"input_ids": ids, "targets": targets})
+    assert output.logits.abs().max() > 10
+    assert torch.allclose(total / count, output.loss, rtol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])

@@ -62,19 +62,49 @@ def _uncached(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tens
 
 
 def is_plain(network: Any) -> bool:
-    """Whether the logits are the last hidden states times a matrix: no soft cap, no scale (Gemma 2, Cohere, Granite).
+    """Whether the logits are the last hidden states times a matrix, and nothing is done to either on the way.
 
-    Tried with four tokens, in 32 bits.
+    Tried with four tokens, in 32 bits, at logits of the size that training begins with and at logits in the thousands:
+    of a soft cap (Gemma 2) nothing is seen at small ones. Networks with weights outside of body and head are not, as
+    what is done with those may come later (a learned scale, a bias of zeros).
     """
     head, body = network.get_output_embeddings(), network.base_model
     if not isinstance(head, nn.Linear) or body is network:
         return False
+    inside = {id(tensor) for part in (body, head) for tensor in (*part.parameters(), *part.buffers())}
+    if any(id(tensor) not in inside for tensor in (*network.parameters(), *network.buffers())):
+        return False
     with _calm(network):
         ids = _some_tokens(network, 4)[None]
         hidden = body(ids, use_cache=False)[0]
-        wanted = network(ids, use_cache=False).logits.float()
-        found = F.linear(hidden.to(head.weight.dtype), head.weight, head.bias).float()
-    return bool(torch.allclose(found, wanted, rtol=1e-3, atol=1e-3))
+        return all(_is_matrix(network, head, ids, hidden, size) for size in (None, 1e4))
+
+
+def _is_matrix(network: Any, head: nn.Linear, ids: Tensor, hidden: Tensor, size: float | None) -> bool:
+    """Whether the head gets what the body puts out, and the network returns what the head does.
+
+    Args:
+        hidden: [1, N, D], what the body puts out.
+        size: the head gets its input scaled, so that the largest logit is so large; None for its input as it is.
+    """
+    seen: list[Tensor] = []
+
+    def scaled(_: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        seen.append(inputs[0])
+        largest = F.linear(inputs[0], head.weight).abs().max().clamp(min=1e-6)
+        return ((inputs[0] * (size / largest if size else 1)).to(inputs[0].dtype),)
+
+    hooks = [head.register_forward_pre_hook(scaled), head.register_forward_hook(lambda *call: seen.append(call[2]))]
+    try:
+        logits = network(ids, use_cache=False).logits
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return len(seen) == 2 and _close(seen[0], hidden) and _close(seen[1], logits)
+
+
+def _close(found: Tensor, wanted: Tensor) -> bool:
+    return found.shape == wanted.shape and bool(torch.allclose(found.float(), wanted.float(), rtol=1e-3, atol=1e-3))
 
 
 def keeps_apart(network: Any) -> bool:
@@ -92,14 +122,16 @@ def keeps_apart(network: Any) -> bool:
 
 @contextmanager
 def _calm(network: nn.Module) -> Iterator[None]:
-    """No gradient, no autocast, no dropout, nothing compiled; afterwards as before."""
-    device = next(network.parameters()).device.type
+    """No gradient, no autocast, no TF32, no dropout, nothing compiled; afterwards as before."""
+    device, precision = next(network.parameters()).device.type, torch.get_float32_matmul_precision()
     modes = [(module, module.training) for module in network.modules()]
     with torch.no_grad(), torch.autocast(device, enabled=False), torch.compiler.set_stance("force_eager"):
         network.eval()
+        torch.set_float32_matmul_precision("highest")
         try:
             yield
         finally:  # memory may run out in the trial, and the batch is replayed after it
+            torch.set_float32_matmul_precision(precision)
             for module, mode in modes:
                 module.training = mode
 
