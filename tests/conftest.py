@@ -3,7 +3,7 @@
 import gc
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """All cores for the whole suite, as far as there is memory; what is picked runs here, without a second import."""
-    if config.args != config.getini("testpaths"):
-        return 0
+    if config.args != config.getini("testpaths") or os.environ["CUDA_VISIBLE_DEVICES"]:
+        return 0  # on a GPU, one test at a time
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return max(1, min(os.cpu_count() or 1, memory // PROCESS_BYTES))
 
@@ -91,6 +91,19 @@ def save_tiny(folder: Path, architecture: dict[str, Any], chat_template: str | N
     hf.build_causal_lm(config).save_pretrained(folder)
     tokenizer.chat_template = chat_template
     tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """The CPU, and then the GPU where tests may see it (see tests/test_devices.py)."""
+    device = torch.device(request.param)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU that the tests may use: CUDA_VISIBLE_DEVICES=0 uv run pytest -m gpu")
+    yield device
+    torch.use_deterministic_algorithms(False)
+    if device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
 
 
 @pytest.fixture

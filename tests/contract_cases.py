@@ -132,10 +132,11 @@ def trainer(steps: int = -1, folder: Path | None = None, **kwargs: Any) -> zoo.T
         saves = Checkpoints(every_n_steps=1, keep=10_000)
         saves.folder = folder
         callbacks = [*callbacks, saves]
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
+    plain: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0, "logger": False}
+    plain |= {"enable_progress_bar": False, "enable_model_summary": False}
     if not folder:
-        quiet["enable_checkpointing"] = False
-    return zoo.Trainer(accelerator="cpu", devices=1, max_steps=steps, callbacks=callbacks, **(quiet | kwargs))
+        plain["enable_checkpointing"] = False
+    return zoo.Trainer(max_steps=steps, callbacks=callbacks, **(plain | kwargs))
 
 
 def precision(name: str) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def precision(name: str) -> dict[str, Any]:
 
 
 def weights(task: zoo.Task) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in task.parameters()])
+    return torch.cat([p.detach().cpu().flatten() for p in task.parameters()])
 
 
 def trained(case: Case, *callbacks: Callback, steps: int = 5, of_trainer: Any = None, **settings: Any) -> torch.Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from contract_cases import SGD, Case, trainer, weights
 from torch import nn
-from toy import Toy, ToyData
+from toy import Toy, ToyData, wide
 
 import zoo
 from zoo import microbatch, probe
@@ -103,22 +103,6 @@ def test_the_meter_counts_what_is_alive_at_once():
 
 
 # The trial --------------------------------------------------------------------------------------------------------
-
-
-def wide(**kwargs: Any) -> Toy:
-    """4 MB of activations for a sample, beside some kB of weights."""
-    layers = [nn.Linear(3, 8), nn.Unflatten(1, (8, 1)), Spread(), nn.ReLU(), nn.Flatten(), Mean()]
-    return Toy(layers, **kwargs)
-
-
-class Spread(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * torch.linspace(0, 1, 2**16)  # [B, 8, 65536]: 2 MiB a sample
-
-
-class Mean(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.mean(1, keepdim=True)
 
 
 def chosen(vram: str | None, **kwargs: Any) -> int | None:

@@ -41,6 +41,26 @@ class Toy(zoo.Task):
         return {"x": torch.ones(n, 3), "y": torch.ones(n, 1)}
 
 
+def wide(numbers: int = 2**16, **kwargs: Any) -> Toy:
+    """Activations of 32 bytes a number for each sample (2 MiB), several times over, beside some bytes of weights."""
+    layers = [nn.Linear(3, 8), nn.Unflatten(1, (8, 1)), Spread(numbers), nn.ReLU(), nn.Flatten(), Mean()]
+    return Toy(layers, **kwargs)
+
+
+class Spread(nn.Module):
+    def __init__(self, numbers: int):
+        super().__init__()
+        self.numbers = numbers
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.linspace(0, 1, self.numbers, device=x.device)  # [B, 8, numbers]
+
+
+class Mean(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(1, keepdim=True)
+
+
 class ToyData(zoo.DataModule):
     """24 samples in batches of 8."""
 
