@@ -48,3 +48,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_tensors_on_the_cpu_are_made_of_large_pages():
     """16,000 of 4 KiB, or 31 of 2 MiB and what lies around them."""
     assert pages("m._take_large_pages()") < 5_000 < 15_000 < pages("")
+
+
+IMPORTED = """
+import sys
+from zoo.__main__ import main
+main(sys.argv[1:])
+print("heavy:", {"torch", "lightning"} & {*sys.modules})
+"""
+QUICK = ["--help", "fit --help", "fit --model zoo.CausalLM --help", "fit --data.batch_sise 3", "list", "runs"]
+
+
+@pytest.mark.parametrize("command", [*QUICK, "init nothing"])
+def test_what_needs_no_torch_does_not_import_it(command: str, here: Path):
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORTED, *command.split()], capture_output=True, text=True, check=False
+    )
+    assert run.stdout.splitlines()[-1:] == ["heavy: set()"], run.stderr
