@@ -8,10 +8,11 @@ import torch
 from contract_cases import ADAMW, trainer
 
 import zoo
-from zoo import checkpoint, paths
+from zoo import checkpoint
 from zoo.errors import ConfigError, DataError, MissingInputError
 
-CONTENT = {"zoo": {"step": 3}, "state_dict": {"w": torch.arange(100.0)}}
+STATE = {"task": "x.Y", "step": 3, "steps_per_epoch": 5, "micro_batch_size": None, "learned": {}, "facts": {}}
+CONTENT = {"zoo": STATE, "state_dict": {"w": torch.arange(100.0)}, "callbacks": {}, "optimizer_states": []}
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_checkpoint_is_read_as_it_was_written(path: Path):
 
 
 def test_plain_torch_reads_a_checkpoint_too(path: Path):
-    assert torch.load(path, weights_only=True)["zoo"] == {"step": 3}
+    assert torch.load(path, weights_only=True)["zoo"] == STATE
 
 
 def test_every_flipped_bit_is_found(path: Path):
@@ -150,9 +151,20 @@ def test_a_disk_that_is_full_is_told_by_its_own_error(path: Path, monkeypatch: p
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_what_killed_processes_left_half_written_is_swept(tmp_path: Path):
-    for name in (".step=3.ckpt.4194303.tmp", ".step=3.ckpt.1.tmp", "other.tmp", "step=3.ckpt"):
-        (tmp_path / name).touch()
-    paths.sweep(tmp_path)
-    left = {p.name for p in tmp_path.iterdir()}
-    assert left == {".step=3.ckpt.1.tmp", "other.tmp", "step=3.ckpt"}  # process 1 is alive
+@pytest.mark.parametrize("part", [*CONTENT, *(f"zoo.{name}" for name in STATE)])
+def test_a_sealed_file_that_lacks_something_is_named(tmp_path: Path, part: str):
+    content = {name: dict(value) if isinstance(value, dict) else value for name, value in CONTENT.items()}
+    section, _, name = part.partition(".")
+    del (content[section] if name else content)[name or section]  # type: ignore[union-attr]
+    checkpoint.write(tmp_path / "step=3.ckpt", content)
+    with pytest.raises(DataError, match=rf"step=3.ckpt (cannot be used: it has no {part}|is no checkpoint of zoo)"):
+        checkpoint.read(tmp_path / "step=3.ckpt")
+
+
+@pytest.mark.parametrize("part", ["state_dict", "averaged"])
+def test_weights_that_are_nan_are_not_used(tmp_path: Path, part: str):
+    weights = torch.ones(5)
+    weights[3] = float("nan")
+    checkpoint.write(tmp_path / "step=3.ckpt", {**CONTENT, part: {"network.w": weights}})
+    with pytest.raises(DataError, match=r"network.w holds NaN"):
+        checkpoint.read(tmp_path / "step=3.ckpt")

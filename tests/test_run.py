@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,8 @@ import torch
 import yaml
 
 import zoo
-from zoo import run
-from zoo.errors import MissingInputError
+from zoo import checkpoint, processes, run
+from zoo.errors import DataError, MissingInputError
 
 FLAGS = ["--trainer.accelerator=cpu", "--trainer.max_steps=3", "--name=fox"]
 
@@ -146,3 +148,97 @@ def test_a_new_run_starts_from_the_weights_of_another(fit: Any):
     second = fit("--model.pretrained=runs/latest/model", "--trainer.max_steps=1", "--model.optimizer.lr=0.0")
     one, two = (zoo.load(folder).state_dict() for folder in (run.find("fox/1"), second))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+DAMAGE = [b"", b"{", b"[]", b'{"fit": 3}', b'{"fit": {"figures": [], "protocol": {}}}', b"\xff\xfe\x00", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("content", DAMAGE, ids=range(len(DAMAGE)))
+def test_damaged_figures_are_named_and_made_anew(fit: Any, zoo_command: Any, content: bytes):
+    folder = fit()
+    before = run.read_figures(folder)
+    (folder / "metrics.json").write_bytes(content)
+    code, said, complaint = zoo_command("runs")
+    assert (code, "runs/fox/1" in said) == (0, True)
+    assert complaint.startswith("zoo: runs/fox/1/metrics.json is damaged")
+    assert zoo_command("fit", "--resume")[0] == 0
+    assert run.read_figures(folder) == before
+
+
+def test_one_damaged_run_hides_no_other(fit: Any, zoo_command: Any):
+    fit(), fit()
+    (Path("runs/fox/1") / "config.yaml").write_bytes(b"\xff[")
+    (Path("runs/fox/1") / "metrics.json").write_bytes(b"{")
+    (Path("runs/fox/1") / ".lock.1").mkdir()
+    (Path("runs/fox/1") / ".lock.1/owner.json").write_text('{"pid": "x"}')
+    Path("runs/fox/²").mkdir()
+    code, said, _ = zoo_command("runs")
+    assert (code, "runs/fox/1" in said, "runs/fox/2" in said) == (0, True, True)
+    with pytest.raises(DataError, match=r"runs/fox/1/config.yaml is damaged"):
+        zoo.load("fox/1")
+    assert fit().name == "3"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"gpt2/7\n", b"/etc/passwd"])
+def test_a_pointer_to_no_run_names_those_that_there_are(fit: Any, zoo_command: Any, content: bytes):
+    fit()
+    Path("runs/latest").write_bytes(content)
+    code, _, complaint = zoo_command("test")
+    assert (code, complaint) == (66, "zoo: runs/latest leads to no run. There are fox/1.\n")
+
+
+def test_a_best_that_names_no_checkpoint_is_said(fit: Any, zoo_command: Any):
+    folder = fit()
+    (folder / "checkpoints/best").write_bytes(b"\xff\0")
+    code, _, complaint = zoo_command("validate")
+    assert (code, complaint) == (0, "zoo: best names no checkpoint; going back to step=3.ckpt.\n")
+
+
+def test_a_test_that_was_killed_leaves_nothing_to_the_next(fit: Any, zoo_command: Any):
+    folder = fit()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (folder / "test").mkdir()
+    (left := folder / f"test/.confusion.csv.{processes.here()}.{dead.pid}.tmp").touch()
+    assert zoo_command("validate")[0] == 0
+    assert not left.exists()
+
+
+def test_weights_that_give_no_finite_loss_are_no_success(fit: Any, zoo_command: Any):
+    path = run.checkpoint_of(fit())
+    content = checkpoint.read(path)
+    for name, tensor in content["state_dict"].items():
+        if name.endswith("ln_f.weight"):
+            tensor.fill_(float("inf"))
+    checkpoint.write(path, content)
+    code, said, complaint = zoo_command("validate")
+    assert (code, "loss" in said) == (65, True)
+    assert "the loss on the validation data is nan" in complaint
+
+
+def test_a_run_can_be_without_a_progress_bar(fit: Any, zoo_command: Any):
+    fit("--trainer.enable_progress_bar=false")
+    code, said, complaint = zoo_command("validate", "--trainer.enable_progress_bar=false")
+    assert (code, complaint, "perplexity" in said) == (0, "", True)
+
+
+OWN_DATA = """
+import zoo
+
+class Lines(zoo.DataModule):
+    def samples(self, split):
+        return [zoo.TextSample(f"The {i}th fox jumps over lazy dogs.") for i in range(30)]
+"""
+
+
+def test_data_that_says_nothing_of_itself_is_not_mentioned(fit: Any, zoo_command: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.delitem(sys.modules, "own_data", raising=False)
+    Path("own_data.py").write_text(OWN_DATA)
+    fit()
+    config = yaml.safe_load((run.find() / "config.yaml").read_text()) | {"data": {"class_path": "own_data.Lines"}}
+    Path("c.yaml").write_text(yaml.safe_dump(config))
+    code, said, complaint = zoo_command("test", "--config=c.yaml")
+    assert code == 0, complaint
+    assert ", weights pretrained" in said
+    assert "data ," not in said

@@ -1,6 +1,7 @@
 """Samples that cannot be read: named, listed, counted, and a limit to them. One record for all worker processes."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,6 @@ import torch
 from zoo.errors import DataError
 
 _NAMED = 10
-_FEW, _TENTH = 5, 0.1
-"""So many broken samples never stop a run, where they are at most this share: one bad file in 99 is no reason."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class BadSamples:
     """The list of what could not be read, in memory and, once there is a place for it, on disk.
 
     Args:
-        limit: share of a split's samples above which the run stops, unless they are very few. 0 for none at all.
+        limit: share of a split's samples above which the run stops.
     """
 
     def __init__(self, limit: float):
@@ -49,30 +48,27 @@ class BadSamples:
         if len(fresh) > _NAMED:
             print(f"data: {split}: and {len(fresh) - _NAMED} more", flush=True)
         count = sum(bad.split == split for bad in self.found)
-        allowed = max(self.limit * of, min(_FEW, _TENTH * of)) if self.limit else 0
-        if count > allowed:
+        if count > self.limit * of:
             self.path = self.path or Path("bad_samples.jsonl")
-            listed = f"They are listed in {self.path}. " if self.write() else ""
+            self.write()
             raise DataError(
-                f"data.{split}: {count:,} of {of:,} samples cannot be read ({count / of:.1%}; up to {int(allowed):,} "
-                f"are left out). {listed}Mend or remove them, or allow more: data.max_broken."
+                f"data.{split}: {count:,} of {of:,} samples cannot be read ({count / of:.1%}; up to {self.limit:.1%} "
+                f"are left out). They are listed in {self.path}. Mend or remove them, or allow more: data.max_broken."
             )
         self.write()
 
-    def write(self) -> bool:
-        """Add what is new to the list on disk, if there is a place for it. False if that is not possible."""
+    def write(self) -> None:
+        """Add what is new to the list on disk, if there is a place for it."""
         if self.path is None or self._written == len(self.found):
-            return self.path is not None
-        rows = [json.dumps(vars(bad), ensure_ascii=False) + "\n" for bad in self.found[self._written :]]
+            return
+        lines = [json.dumps(vars(bad), ensure_ascii=False) + "\n" for bad in self.found[self._written :]]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as file:
-                file.writelines(rows)
-        except OSError as error:
-            print(f"data: {self.path} cannot be written ({error.strerror or error}).", flush=True)
-            return False
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.writelines(lines)
+        except OSError as error:  # they have been named, and training does not depend on the list
+            print(f"data: {self.path} cannot be written: {error.strerror}.", file=sys.stderr)
         self._written = len(self.found)
-        return True
 
 
 class Flags:

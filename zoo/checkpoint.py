@@ -20,6 +20,12 @@ from zoo.paths import write_whole
 _SEAL = b"zoo xxh3 "
 _SEAL_BYTES = len(_SEAL) + 32 + 1
 _CHUNK = 1 << 22
+_PARTS = {
+    "zoo": ("task", "step", "steps_per_epoch", "micro_batch_size", "learned", "facts"),
+    "state_dict": (),
+    "callbacks": (),
+    "optimizer_states": (),
+}
 _verified: dict[Path, tuple[int, int]] = {}
 """Files that this process has found whole, with size and time of last change."""
 
@@ -113,7 +119,31 @@ def read(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} holds more than tensors and plain values, so it is not read.") from error
     if not isinstance(content, dict) or "zoo" not in content:
         raise DataError(f"{path} is no checkpoint of zoo.")
+    if wrong := _lacking(content) or _nan(content):
+        raise DataError(f"{path} cannot be used: {wrong}. Name another one, or start anew with zoo fit.")
     return content
+
+
+def _lacking(content: dict[str, Any]) -> str | None:
+    """What a checkpoint of zoo has and this one has not: it was sealed by another program, or by another zoo."""
+    for part, keys in _PARTS.items():
+        kind = list if part == "optimizer_states" else dict
+        if not isinstance(content.get(part), kind):
+            return f"it has no {part}"
+        for key in keys:
+            if key not in content[part]:
+                return f"it has no {part}.{key}"
+    if not all(isinstance(tensor, Tensor) for tensor in content["state_dict"].values()):
+        return "its state_dict holds more than tensors"
+    return None
+
+
+def _nan(content: dict[str, Any]) -> str | None:
+    for part in ("state_dict", "averaged"):
+        for name, tensor in content.get(part, {}).items():
+            if tensor.isnan().any():  # infinity may be meant: a mask
+                return f"{name} holds NaN"
+    return None
 
 
 class DurableIO(TorchCheckpointIO):

@@ -5,6 +5,7 @@ a run is tested, asked for predictions, or resumed.
 """
 
 import importlib
+import math
 import os
 import sys
 from pathlib import Path
@@ -16,15 +17,16 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from zoo import checkpoint, complaints, guards, lock, quiet, recovery, report, run, trust
+from zoo import checkpoint, complaints, guards, lock, output, quiet, recovery, report, run, trust
+from zoo.callbacks import previews
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.callbacks.predictions import Predictions
-from zoo.callbacks.previews import Previews
 from zoo.callbacks.progress import ProgressLine
 from zoo.callbacks.run_directory import RunDirectory
 from zoo.callbacks.stop import StopBySignal
 from zoo.datamodule import DataModule
-from zoo.errors import ConfigError, DoesNotFitError, Stopped, UserError
+from zoo.errors import ConfigError, DataError, DoesNotFitError, Stopped, UserError, of_the_disk
+from zoo.paths import replace_folder
 from zoo.request import COMMANDS, Request
 from zoo.settings.schema import keep_for_these_versions
 from zoo.signals import Signals
@@ -90,10 +92,11 @@ class ZooCLI(LightningCLI):
     trainer: Any
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
-        callbacks: list[Callback] = [ProgressLine()]
+        shows_progress = self._get(self.config, "trainer").get("enable_progress_bar") is not False
+        callbacks: list[Callback] = [ProgressLine()] if shows_progress else []
         if self.subcommand == "fit":
             self.directory = self._directory()
-            callbacks += [self.directory, Previews(), StopBySignal(self.signals)]
+            callbacks += [self.directory, previews.Previews(), StopBySignal(self.signals)]
         if self.subcommand == "predict":
             self.predictions = Predictions(self._folder() / "predictions.jsonl")
             callbacks += [self.predictions]
@@ -144,25 +147,25 @@ class ZooCLI(LightningCLI):
         """Whether the resumed run came to its end, and this command asks for no other end."""
         assert self.request.run is not None
         asked, limits = self._get(self.config, "trainer"), ("max_epochs", "max_steps", "max_time")
-        saved = yaml.safe_load((self.request.run / "config.yaml").read_text("utf-8"))["trainer"]
-        return "fit" in run.read_figures(self.request.run) and all(asked[key] == saved[key] for key in limits)
+        saved = run.settings(self.request.run)["trainer"]
+        return "fit" in run.read_figures(self.request.run) and all(asked[key] == saved.get(key) for key in limits)
 
     def _finish(self, model: Task, folder: Path) -> None:
         """Export the best weights and say what came of it."""
         best = checkpoint.read(run.checkpoint_of(folder))
         model.load_trained(best)
-        model.save_model(folder / "model")
+        replace_folder(folder / "model", model.save_model)
         figures = _best_figures(self.trainer) or {}
         for callback in self.trainer.callbacks:
             figures |= getattr(callback, "figures", {})
         protocol = {"step": best["zoo"]["step"], **model.protocol("validation")}
-        run.write_figures(folder, "fit", {"figures": figures, "protocol": protocol})
         if figures:
             report.table("best checkpoint", figures, protocol)
         else:
             print("no validation took place: the run was shorter than the interval between two (trainer.check_val_…).")
-        for text in model.preview():
+        for text in previews.shown(model):
             print(text)
+        run.write_figures(folder, "fit", {"figures": figures, "protocol": protocol})
         report.next_commands(folder)
 
     def validate(self, **kwargs: Any) -> None:
@@ -175,22 +178,29 @@ class ZooCLI(LightningCLI):
         if self.request.checkpoint:
             model.restore(self.request.checkpoint)
         path = self.request.checkpoint_path
+        run.tidy(self._folder())
         datamodule.bad.path = self._folder() / "bad_samples.jsonl"
         evaluate(model, datamodule=datamodule, ckpt_path=path, weights_only=True, verbose=False, **kwargs)
         if not model.last_figures:
             raise ConfigError(f"there is no {split} data. Set data.{split}.")
         if self.trainer.is_global_zero:
             weights = str(path) if path else "pretrained"
-            protocol = {**model.protocol(split), "data": datamodule.describe(split), "weights": weights}
+            described = {"data": line} if (line := datamodule.describe(split)) else {}
+            protocol = {**model.protocol(split), **described, "weights": weights}
+            report.table(split, model.last_figures, protocol)  # first: a full disk takes no result away
             run.write_figures(self._folder(), split, {"figures": model.last_figures, "protocol": protocol})
-            report.table(split, model.last_figures, protocol)
             evidence = model.write_evidence(self._folder() / split)
             print(f"written: {', '.join(str(p) for p in [self._folder() / 'metrics.json', *evidence])}")
+        if not math.isfinite(loss := model.last_figures.get("loss", 0.0)):
+            raise DataError(
+                f"the loss on the {split} data is {loss}: weights, data or loss() hold numbers that are not finite."
+            )
 
     def predict(self, model: Task, datamodule: DataModule, **kwargs: Any) -> None:
         if self.request.checkpoint:
             model.restore(self.request.checkpoint)
         path = self.request.checkpoint_path
+        run.tidy(self._folder())
         datamodule.bad.path = self._folder() / "bad_samples.jsonl"
         self.trainer.predict(
             model, datamodule=datamodule, ckpt_path=path, weights_only=True, return_predictions=False, **kwargs
@@ -207,20 +217,14 @@ def _best_figures(trainer: Trainer) -> dict[str, float] | None:
 
 def main(argv: list[str]) -> int:
     """Run one command; returns its exit code."""
-    with Signals() as signals, quiet.quiet(), lock.all_released():
+    with output.patient(), Signals() as signals, quiet.quiet(), lock.all_released():
         try:
             request = Request.parse(argv)
             request.open()
             keep_for_these_versions()
             ZooCLI(request, signals)
-        except UserError as error:
-            return _complain(str(error), error.exit_code)
         except Stopped as stop:
             return _complain(str(stop), stop.exit_code)
-        except (MemoryError, RuntimeError) as error:
-            if not recovery.is_out_of_memory(error):
-                raise
-            return _complain(recovery.outside_of_a_step(error), DoesNotFitError.exit_code)
         except Exception as error:
             if (meant := _meant_for_users(error)) is None:
                 raise
@@ -228,15 +232,18 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _meant_for_users(error: BaseException | None) -> UserError | None:
-    """What a constructor of ours, or Lightning's, said before a library wrapped it."""
-    while error is not None:
-        if isinstance(error, UserError):
-            return error
-        if isinstance(error, MisconfigurationException):
-            return ConfigError(f"trainer: {' '.join(str(error).split())}")
-        error = error.__cause__
-    return None
+def _meant_for_users(error: BaseException) -> UserError | None:
+    """What a constructor of ours, or Lightning's, said before a library wrapped it; or a lack of memory or disk."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, UserError):
+            return link
+        if isinstance(link, MisconfigurationException):
+            return ConfigError(f"trainer: {' '.join(str(link).split())}")
+        link = link.__cause__
+    if recovery.is_out_of_memory(error):
+        return DoesNotFitError(recovery.outside_of_a_step(error))
+    return of_the_disk(error)
 
 
 def _complain(message: str, code: int) -> int:

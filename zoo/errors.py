@@ -4,6 +4,11 @@ Raised with one line that says what, where, what was found, what was expected an
 that line and no traceback; any other exception is a defect of ours and keeps its traceback.
 """
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Base of all below; not raised itself."""
@@ -74,3 +79,42 @@ class Stopped(BaseException):
     def __init__(self, signal_number: int, message: str = ""):
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+_OF_DISKS = tuple(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "EPERM", "ENOTDIR", "ESTALE")
+    if hasattr(errno, name)
+)
+"""Full, over quota, too large, read-only, failing, not ours, a file where a folder should be, gone from the network."""
+
+
+def of_the_disk(error: BaseException | None) -> OutputError | None:
+    """What a disk that cannot be written to made a library say, in a line; None for any other error."""
+    while error is not None:
+        for number in _OF_DISKS:
+            said = isinstance(error, OSError) and error.errno == number
+            if said or f"os error {number})" in str(error):  # as Rust has it, and so safetensors and tokenizers
+                place, _, name = str(getattr(error, "filename", None) or "").rpartition("/")
+                where = (place or ".") if name.startswith(".") else f"{place}/{name}" if place else name
+                return OutputError(
+                    f"{where or 'a file of this command'} cannot be written: {os.strerror(number)}. What was written "
+                    f"before is whole. Make room, or use a folder that can be written to, and start again."
+                )
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def before_the_first_step() -> Iterator[None]:
+    """What cannot be written to now is refused, before time is spent on it.
+
+    Raises:
+        NoRoomError: the disk does not take what is written inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, UserError) or (meant := of_the_disk(error)) is None:
+            raise
+        raise NoRoomError(str(meant)) from error

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from zoo import helptext
-from zoo.errors import UserError
+from zoo.errors import UserError, of_the_disk
 from zoo.request import COMMANDS, OTHERS, Request
 from zoo.settings import layers, machine, schema
 from zoo.settings.problems import MISSING, Problem
@@ -25,6 +25,10 @@ def answer(argv: Sequence[str]) -> int | None:
     except BrokenPipeError:  # `zoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if (meant := of_the_disk(error)) is None:
+            raise
+        return report([Problem(str(meant), meant.exit_code)])
 
 
 def _answer(argv: Sequence[str]) -> int | None:

@@ -9,8 +9,9 @@ looked up (another machine on the same disk), the lock is void when its owner ha
 import json
 import os
 import shutil
-import socket
+import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from zoo import processes
 from zoo.errors import BusyError
-from zoo.paths import is_alive
 
 _BEAT_SECONDS = 60
 _SILENT_SECONDS = 300
@@ -86,21 +87,22 @@ def holder(folder: Path) -> dict[str, Any] | None:
 
 
 def _numbers(folder: Path) -> set[int]:
-    return {int(n) for p in folder.glob(".lock.*") if (n := p.name.removeprefix(".lock.")).isdigit()}
+    return {int(n) for p in folder.glob(".lock.*") if (n := p.name.removeprefix(".lock.")).isdecimal()}
 
 
 def _place(lock: Path, folder: Path) -> bool:
     """Whether this process got it."""
     beside = folder / f".lock.{uuid.uuid4().hex}.new"
-    beside.mkdir()
-    (beside / "owner.json").write_text(json.dumps(_self(folder)), "utf-8")
     try:
+        beside.mkdir()
+        (beside / "owner.json").write_text(json.dumps(_self(folder)), "utf-8")
         os.rename(beside, lock)
-    except OSError:
+    except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
-        if not lock.exists():
-            raise
-        return False
+        if lock.exists():
+            return False
+        error.filename = str(folder)  # that of a full disk names none
+        raise
     return True
 
 
@@ -113,23 +115,25 @@ def _self(folder: Path) -> dict[str, Any]:
         "pid": os.getpid(),
         "since": datetime.now().strftime("%H:%M"),
         "date": datetime.now().strftime("%Y-%m-%d"),
-        "process_start": _process_start(os.getpid()),
-        "boot": _first_line("/proc/sys/kernel/random/boot_id"),
-        "pid_space": _pid_space(),
-        "machine": _machine(),
+        "process_start": processes.start(os.getpid()),
+        "boot": processes.boot(),
+        "pid_space": processes.space(),
+        "machine": processes.machine(),
         "folder": folder.stat().st_ino,
         "path": str(folder.resolve()),
     }
 
 
 def _owner(lock: Path, folder: Path) -> dict[str, Any] | None:
-    """Who holds the lock; None if it is void."""
+    """Who holds the lock; None if it is void. One that a power cut left unreadable is void too."""
+    here = _self(folder)
     try:
         owner: dict[str, Any] = json.loads((lock / "owner.json").read_text("utf-8"))
-        silent = _now(folder) - (lock / "owner.json").stat().st_mtime
+        touched = (lock / "owner.json").stat().st_mtime
     except (OSError, ValueError):
         return None
-    here = _self(folder)
+    if not isinstance(owner, dict) or not here.keys() <= owner.keys():
+        return None
     is_here = owner["machine"] == here["machine"]
     if owner["folder"] != here["folder"] and not (is_here and owner["path"] == here["path"]):
         return None  # a copy; some network file systems number a folder anew, so its path counts too
@@ -137,47 +141,22 @@ def _owner(lock: Path, folder: Path) -> dict[str, Any] | None:
         if owner["boot"] != here["boot"]:
             return None
         if owner["pid_space"] and owner["pid_space"] == here["pid_space"]:
-            return owner if _process_start(owner["pid"]) == owner["process_start"] else None
-        if owner["boot"] is None and not is_alive(owner["pid"]):
+            return owner if processes.start(owner["pid"]) == owner["process_start"] else None
+        if owner["boot"] is None and not processes.is_alive(owner["pid"]):
             return None
-    return owner if silent < _SILENT_SECONDS else None
+    return owner if _now(folder) - touched < _SILENT_SECONDS else None
 
 
 def _where(owner: dict[str, Any]) -> str:
     today = owner["date"] == datetime.now().strftime("%Y-%m-%d")
-    host = "" if owner["machine"] == _machine() else f" of {owner['machine'].partition('/')[0]}"
+    host = "" if owner["machine"] == processes.machine() else f" of {owner['machine'].partition('/')[0]}"
     return host if today else f"{host} ({owner['date']})"
 
 
 def _now(folder: Path) -> float:
-    """The clock of the file system, which may not be that of this machine."""
-    probe = folder / f".lock.{uuid.uuid4().hex}.new"
-    probe.touch()
+    """The clock of the file system, which may not be that of this machine; this one's, if nothing can be written."""
     try:
-        return probe.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)
-
-
-def _machine() -> str:
-    return f"{socket.gethostname()}/{_first_line('/etc/machine-id') or uuid.getnode()}"
-
-
-def _pid_space() -> str | None:
-    try:
-        return os.readlink("/proc/self/ns/pid")
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            return os.fstat(probe.fileno()).st_mtime
     except OSError:
-        return None
-
-
-def _process_start(pid: int) -> str | None:
-    """When the process began, in ticks since the boot: a number may be given to another process later."""
-    status = (_first_line(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
-    return status[19] if status and status[0] not in ("Z", "X") else None  # dead, and not yet taken note of
-
-
-def _first_line(path: str) -> str | None:
-    try:
-        return Path(path).read_text("utf-8").partition("\n")[0] or None
-    except OSError:
-        return None
+        return time.time()

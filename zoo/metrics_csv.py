@@ -108,7 +108,7 @@ def _append(path: Path, lines: bytes) -> None:
 
 
 def _step(row: dict[str, Any]) -> float:
-    return int(row["step"]) if row["step"].isdigit() else float("inf")
+    return int(row["step"]) if row["step"].isdecimal() else float("inf")
 
 
 def _is_validation(row: dict[str, Any]) -> bool:

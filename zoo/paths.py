@@ -2,11 +2,18 @@
 
 import difflib
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from zoo import processes
+
 _LONGEST = 256
+_HOUR = 3600
+_being_written: set[Path] = set()
 
 
 def cache_folder() -> Path:
@@ -18,43 +25,90 @@ def cache_folder() -> Path:
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call `write` with a binary file beside `path`, make it durable, and put it in the place of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with _beside(path) as beside:
         with open(beside, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    _sync_folder(path.parent)
+
+
+def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
+    """As `write_whole`, for a folder: `write` fills one beside `path`, which comes in its place when all is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(path) as beside, _beside(path, "before") as before:
+        write(beside)
+        for part in [beside, *beside.rglob("*")]:
+            if part.is_dir():
+                _sync_folder(part)
+            else:
+                with open(part, "rb") as file:
+                    os.fsync(file.fileno())
+        if path.exists():
+            path.rename(before)
+        beside.rename(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
     if hasattr(os, "O_DIRECTORY"):  # where a directory can be opened, its new entry can be made durable too
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what `write_whole` left in the folder when its process was killed."""
-    for beside in folder.glob(".*.tmp"):
-        owner = beside.suffixes[-2].removeprefix(".") if len(beside.suffixes) > 1 else ""
-        if owner.isdigit() and (int(owner) == os.getpid() or not is_alive(int(owner))):
-            beside.unlink(missing_ok=True)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this number runs here. True where it cannot be known (Windows would end it)."""
-    if os.name != "posix":
-        return True
+@contextmanager
+def _beside(path: Path, *words: str) -> Iterator[Path]:
+    """A name for what is being written, which says who writes it. What is left there afterwards is removed."""
+    beside = path.with_name(".".join(["", path.name, *words, processes.here(), str(os.getpid()), "tmp"]))
+    _being_written.add(beside)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        yield beside
+    except OSError as error:
+        if error.errno and not error.filename:  # a full disk names none
+            error.filename = str(path)
+        raise
+    finally:
+        _being_written.discard(beside)
+        _remove(beside)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what was being written in the folder when its process was killed.
+
+    Whether a process of this machine is alive can be looked up. What another machine or container writes here is kept
+    as long as it grows, and an hour beyond.
+    """
+    for beside in folder.glob(".*.*.tmp"):
+        *_, home, number, _ = beside.name.split(".")
+        if home == processes.here() and number.isdecimal():
+            mine = int(number) == os.getpid()
+            left = beside not in _being_written if mine else not processes.is_alive(int(number))
+        else:
+            left = _is_old(beside)
+        if left:
+            _remove(beside)
+
+
+def _is_old(path: Path) -> bool:
+    """By the clock of its own file system, which may not be that of this machine."""
+    try:
+        newest = max(part.stat().st_mtime for part in [path, *path.rglob("*")])
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
+            return os.fstat(probe.fileno()).st_mtime - newest > _HOUR
+    except OSError:
         return False
-    except PermissionError:
-        pass
-    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -78,7 +132,8 @@ def follow(path: str | Path) -> Path:
 def _target(path: Path) -> Path:
     if path.suffix or path.name not in ("latest", "last", "best") or not path.is_file():
         return path
-    name = path.read_text("utf-8")[:_LONGEST].strip()
+    with open(path, "rb") as file:
+        name = file.read(_LONGEST).decode("utf-8", errors="replace").replace("\0", "").strip()
     return Path(os.path.normpath(path.parent / name))
 
 

@@ -1,6 +1,7 @@
 """Warnings and chatter of libraries that a user cannot act on, each with its reason."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,4 +38,14 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=message)
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
-        yield
+        before, threading.excepthook = threading.excepthook, _of_thread
+        try:
+            yield
+        finally:
+            threading.excepthook = before
+
+
+def _of_thread(found: threading.ExceptHookArgs) -> None:
+    """TensorBoard writes in a thread; where its disk is full, the next call of its writer raises the same again."""
+    if not isinstance(found.exc_value, OSError):
+        threading.__excepthook__(found)

@@ -23,7 +23,7 @@ import yaml
 
 from zoo import trust
 from zoo.errors import ConfigError, DataError, MissingInputError
-from zoo.paths import follow, point, write_text
+from zoo.paths import follow, point, sweep, write_text
 
 if TYPE_CHECKING:
     from zoo.task import Task
@@ -36,7 +36,7 @@ def create(name: str) -> Path:
     """A new numbered directory of that name. Two that start at once get two."""
     check_name(name)
     (RUNS / name).mkdir(parents=True, exist_ok=True)
-    number = max((int(p.name) for p in (RUNS / name).iterdir() if p.name.isdigit()), default=0)
+    number = max((int(p.name) for p in (RUNS / name).iterdir() if p.name.isdecimal()), default=0)
     while True:
         number += 1
         try:
@@ -55,6 +55,12 @@ def make_latest(folder: Path) -> None:
     point(RUNS / "latest", folder)
 
 
+def tidy(folder: Path) -> None:
+    """Remove what commands that were killed had begun to write in a run's directory."""
+    for place in (RUNS, folder, *(path for path in folder.glob("*") if path.is_dir())):
+        sweep(place)
+
+
 def find(run: str | Path | None = None) -> Path:
     """The run of a path (runs/gpt2/3, runs/latest), a name (gpt2: its newest) or a name and number (gpt2/3).
 
@@ -68,11 +74,12 @@ def find(run: str | Path | None = None) -> Path:
     for path in map(follow, asked):
         if (path / "config.yaml").is_file():
             return path
-        numbered = [p for p in path.glob("*/config.yaml") if p.parent.name.isdigit()] if path.is_dir() else []
+        numbered = [p for p in path.glob("*/config.yaml") if p.parent.name.isdecimal()] if path.is_dir() else []
         if numbered:
             return max(numbered, key=lambda p: int(p.parent.name)).parent
     there = sorted(p.parent.relative_to(RUNS).as_posix() for p in RUNS.glob("*/*/config.yaml"))
-    what = f"--run {run}: no such run" if run else f"no run yet in {RUNS}"
+    no_latest = f"{RUNS / 'latest'} leads to no run" if there else f"no run yet in {RUNS}"
+    what = f"--run {run}: no such run" if run else no_latest
     raise MissingInputError(
         f"{what}. " + (f"There are {', '.join(there[-8:])}." if there else "Start one with zoo fit.")
     )
@@ -90,7 +97,7 @@ def saved_in(folder: Path) -> list[Path]:
 
 def step_of(path: Path) -> int:
     number = path.stem.removeprefix("step=")
-    return int(number) if number.isdigit() else -1
+    return int(number) if number.isdecimal() else -1
 
 
 def checkpoint_of(folder: Path, which: str = "best") -> Path:
@@ -104,10 +111,12 @@ def checkpoint_of(folder: Path, which: str = "best") -> Path:
     """
     from zoo import checkpoint
 
-    candidates = checkpoints(folder)
-    if which == "best" and (best := follow(folder / "checkpoints" / "best")) in candidates:
-        candidates = [best, *(path for path in candidates if path != best)]
-    damaged: list[str] = []
+    candidates, damaged = checkpoints(folder), list[str]()
+    if which == "best" and (pointer := folder / "checkpoints" / "best").is_file():
+        if (best := follow(pointer)) in candidates:
+            candidates = [best, *(path for path in candidates if path != best)]
+        else:
+            damaged = ["best names no checkpoint"]
     for path in candidates:
         wrong = checkpoint.damage(path)
         if not wrong:
@@ -115,7 +124,7 @@ def checkpoint_of(folder: Path, which: str = "best") -> Path:
                 print(f"zoo: {line}; going back to {path.name}.", file=sys.stderr)
             return path
         damaged.append(f"{path.name} is damaged ({wrong})")
-    if damaged:
+    if candidates:
         raise DataError(f"{folder}: no checkpoint is whole: {'; '.join(damaged)}. Start anew with zoo fit.")
     raise MissingInputError(f"{folder} has no checkpoint yet. Go on with zoo fit --resume {folder}.")
 
@@ -138,11 +147,27 @@ def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":
 
     folder = find(run)
     content = checkpoint.read(checkpoint_of(folder, which))
-    task = _make_task(yaml.safe_load((folder / "config.yaml").read_text("utf-8"))["model"])
+    task = _make_task(settings(folder)["model"])
     task.restore(content)
     task.configure_model()
     task.load_trained(content)
     return task.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """What config.yaml has.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = folder / "config.yaml"
+    try:
+        found = yaml.safe_load(path.read_text("utf-8"))
+        if {type(found[section]) for section in ("model", "data", "trainer")} == {dict}:
+            return dict(found)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
+        pass
+    raise DataError(f"{path} is damaged: it lacks the settings of model, data or trainer. Take that of a run like it.")
 
 
 def _make_task(settings: dict[str, Any]) -> "Task":
@@ -164,8 +189,18 @@ def _make_task(settings: dict[str, Any]) -> "Task":
 
 
 def read_figures(folder: Path) -> dict[str, Any]:
+    """What metrics.json has, by command. Empty if there is none; a damaged one is named, and counts as none."""
     path = folder / "metrics.json"
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if all(isinstance(result[part], dict) for result in found.values() for part in ("figures", "protocol")):
+            return dict(found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    print(f"zoo: {path} is damaged; figures are measured again by zoo test and zoo validate.", file=sys.stderr)
+    return {}
 
 
 def write_figures(folder: Path, command: str, figures: dict[str, Any]) -> None:

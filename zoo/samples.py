@@ -59,8 +59,7 @@ class ImageSample:
     name: str = ""
 
     def __str__(self) -> str:
-        name = self.name or (str(self.image) if isinstance(self.image, (str, Path)) else "picture")
-        return name.encode(errors="backslashreplace").decode()  # a file's name may have bytes that are no text
+        return self.name or (str(self.image) if isinstance(self.image, (str, Path)) else "picture")
 
 
 class Encoder:

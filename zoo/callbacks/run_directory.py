@@ -11,9 +11,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from zoo import guards, run
 from zoo.callbacks.checkpoints import Checkpoints
+from zoo.callbacks.loggers import tolerate
+from zoo.errors import before_the_first_step
 from zoo.lock import Lock
 from zoo.metrics_csv import MetricsCSV
-from zoo.paths import sweep, write_text
+from zoo.paths import write_text
 
 
 class RunDirectory(Callback):
@@ -45,21 +47,22 @@ class RunDirectory(Callback):
         if stage != "fit":
             return
         if self.folder is None and trainer.is_global_zero:
-            self.folder = run.create(self.name)
+            with before_the_first_step():
+                self.folder = run.create(self.name)
         self.folder = Path(trainer.strategy.broadcast(str(self.folder)))  # the first process makes it for all
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints):
                 callback.folder = self.folder / "checkpoints"
         if trainer.is_global_zero:
-            self._open(trainer)
+            with before_the_first_step():
+                self._open(trainer)
             trainer.datamodule.bad.path = self.folder / "bad_samples.jsonl"
             trainer.datamodule.bad.write()
 
     def _open(self, trainer: Any) -> None:
         assert self.folder is not None
         self.lock = self.lock or Lock(self.folder)
-        for folder in (self.folder, self.folder / "checkpoints", run.RUNS):
-            sweep(folder)
+        run.tidy(self.folder)
         run.reopen(self.folder)  # before the new limits are in config.yaml: with both, the run would count as finished
         write_text(self.folder / "config.yaml", self.config())
         if self.resumed is None:
@@ -68,7 +71,7 @@ class RunDirectory(Callback):
         purge = self.done_steps + 1 if self.resumed else None
         tensorboard = TensorBoardLogger(self.folder, name="", version="tensorboard", purge_step=purge)
         rows = MetricsCSV(self.folder / "metrics.csv", self.done_steps, self.validation_due)
-        trainer.loggers = [rows, tensorboard, *trainer.loggers]
+        trainer.loggers = [rows, *(tolerate(trainer, logger) for logger in (tensorboard, *trainer.loggers))]
         print(f"run: {self.folder}" + (f", from step {self.done_steps:,}" if self.resumed else ""))
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """zoo runs: the runs of this folder, newest last, with task, state, best figures and size."""
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,22 @@ def _row(folder: Path) -> tuple[str, ...]:
 
 
 def _changed(folder: Path) -> float:
-    return max(path.stat().st_mtime for path in [folder / "config.yaml", *folder.glob("*.csv"), *folder.glob("*.json")])
+    files = [folder / "config.yaml", *folder.glob("*.csv"), *folder.glob("*.json")]
+    return max((status.st_mtime for path in files if (status := _status(path))), default=0.0)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """None for a file that has gone meanwhile: a run is going on, perhaps."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _task(folder: Path) -> str:
     try:
         model = read(folder / "config.yaml")[0]["model"].plain()
-    except (UnreadableError, KeyError):
+    except (UnreadableError, KeyError, TypeError, AttributeError):
         return "?"
     return str(model.get("class_path", "?")) if isinstance(model, dict) else "?"
 
@@ -62,15 +72,14 @@ def _state(folder: Path, figures: dict[str, Any]) -> str:
 def _best(figures: dict[str, Any]) -> str:
     """The first two figures of the test, else of the best checkpoint's validation."""
     command = next((name for name in ("test", "fit", "validation") if figures.get(name, {}).get("figures")), "")
-    shown = {
-        n: v for n, v in figures.get(command, {}).get("figures", {}).items() if n.rpartition("/")[2] not in _COUNTS
-    }
+    measured = figures.get(command, {}).get("figures", {})
+    shown = {n: v for n, v in measured.items() if n.rpartition("/")[2] not in _COUNTS and isinstance(v, (int, float))}
     text = ", ".join(f"{name} {value:.4g}" for name, value in list(shown.items())[:2])
     return f"{command}: {text}" if text else "–"
 
 
 def _size(folder: Path) -> str:
-    size = float(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+    size = float(sum(status.st_size for path in folder.rglob("*") if (status := _status(path)) and path.is_file()))
     for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}"

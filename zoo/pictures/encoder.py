@@ -26,10 +26,9 @@ class PictureEncoder(Encoder):
         self.numbers = {name: i for i, name in enumerate(label_names)}
         self.wanted = wanted
         self.vary = Variation(augmentation, wanted) if augmentation else None
-        self.at_least: int | None = None  # what is only fitted is decoded in full, as other libraries do
-        if augmentation:  # even the smallest random crop has as many pixels as it is resized to
-            smallest = 1.0 if augmentation.padding else augmentation.scale
-            self.at_least = round(max(wanted.size, wanted.short_side) / smallest**0.5)
+        # Even the smallest random crop has as many pixels as it is resized to.
+        smallest = augmentation.scale if augmentation and not augmentation.padding else 1.0
+        self.at_least = round(max(wanted.size, wanted.short_side) / smallest**0.5)
 
     def encode(self, samples: Sequence[ImageSample]) -> list[Item]:
         return [

@@ -1,6 +1,7 @@
 """Reading pictures: any format, the right way up, in RGB, and no larger than it has to be decoded."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".heif", ".avif"]
 )
 _HEIC = (".heic", ".heif")
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
-"""Whatever its name, a file is tried as one of these only: Pillow knows more, and runs Ghostscript for one of them."""
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises for files that are no pictures, cut off, or malformed."""
 _WHITE = (255, 255, 255)
 
 
@@ -29,12 +30,14 @@ def read(image: Any, at_least: int | None = None) -> Image.Image:
     Raises:
         BrokenSampleError: it cannot be read; says why.
     """
+    if callable(image):
+        image = image()
     try:
-        opened = _open(image() if callable(image) else image)
+        opened = _open(image)
         if at_least:
             _draft(opened, at_least)
         return _rgb(ImageOps.exif_transpose(opened))
-    except Exception as error:  # decoders raise what they like of a file that is cut off or malformed
+    except _UNREADABLE as error:
         raise BrokenSampleError(_reason(error)) from error
 
 
@@ -43,7 +46,7 @@ def header(path: Path) -> str | None:
     try:
         with _open(path) as image:
             return None if min(image.size) > 0 else "it has no pixels"
-    except Exception as error:
+    except _UNREADABLE as error:
         return _reason(error)
 
 
@@ -53,18 +56,11 @@ def _open(image: Any) -> Image.Image:
     if isinstance(image, np.ndarray):
         return Image.fromarray(image)
     if isinstance(image, bytes):
-        return Image.open(io.BytesIO(image), formats=_formats())
+        return Image.open(io.BytesIO(image))
     path = Path(image).expanduser()
-    if path.exists() and not path.is_file():
-        raise BrokenSampleError("it is not a regular file")  # a pipe would be waited for, without end
     if path.suffix.lower() in _HEIC:
         _learn_heic()
-    return Image.open(path, formats=_formats())
-
-
-def _formats() -> list[str]:
-    Image.init()
-    return [name for name in _FORMATS if name in Image.OPEN]
+    return Image.open(path)
 
 
 def _learn_heic() -> None:

@@ -353,7 +353,7 @@ class ImageClassification(Task):
 
 def _by_number(name: str) -> list[Any]:
     """So that 10 comes after 9."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _some(names: Sequence[str], few: int = 6) -> str:

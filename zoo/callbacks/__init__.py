@@ -1,1 +1,0 @@
-"""One concept per file."""

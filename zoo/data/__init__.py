@@ -1,1 +1,0 @@
-"""One file per modality: where samples come from."""

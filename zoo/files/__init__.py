@@ -1,1 +1,0 @@
-"""What is read and kept for every modality."""

@@ -1,1 +1,0 @@
-"""Networks, and what is done to them."""

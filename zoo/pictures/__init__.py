@@ -1,1 +1,0 @@
-"""What is known about images and belongs to no task."""
