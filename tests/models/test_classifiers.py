@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from zoo.errors import MissingInputError
 from zoo.models import classifiers
-from zoo.pictures.augment import Preprocessing
+from zoo.pictures.preprocessing import Preprocessing
 
 WANTED = Preprocessing(224, (0.5,) * 3, (0.5,) * 3)
 

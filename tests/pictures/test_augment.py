@@ -6,7 +6,8 @@ from torchvision.transforms import v2
 
 from zoo.errors import ConfigError
 from zoo.pictures import augment
-from zoo.pictures.augment import Augmentation, Preprocessing
+from zoo.pictures.augment import Augmentation
+from zoo.pictures.preprocessing import Preprocessing, fit
 
 WANTED = Preprocessing(16, (0.5,) * 3, (0.5,) * 3, "bilinear")
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8))
@@ -45,11 +46,11 @@ def test_random_boxes_are_distributed_as_torchvisions(size: tuple[int, int]):
 
 def test_without_any_variation_training_sees_what_evaluation_sees():
     plain = augment.Variation(Augmentation(scale=1, flip=0), WANTED)
-    assert torch.equal(plain(NOISE, stream()), augment.fit(NOISE, WANTED))
+    assert torch.equal(plain(NOISE, stream()), fit(NOISE, WANTED))
 
 
 def test_padding_moves_the_picture_over_black():
-    vary, square = augment.Variation(Augmentation(padding=4, flip=0), WANTED), augment.fit(NOISE, WANTED)
+    vary, square = augment.Variation(Augmentation(padding=4, flip=0), WANTED), fit(NOISE, WANTED)
     padded = torch.nn.functional.pad(square, (4, 4, 4, 4))
     places = {
         (x, y): padded[:, y : y + 16, x : x + 16].numpy().tobytes() for x in range(9) for y in range(9)
@@ -59,7 +60,7 @@ def test_padding_moves_the_picture_over_black():
 
 
 def test_half_of_the_pictures_are_turned_over():
-    vary, square = augment.Variation(Augmentation(scale=1, flip=0.5), WANTED), augment.fit(NOISE, WANTED)
+    vary, square = augment.Variation(Augmentation(scale=1, flip=0.5), WANTED), fit(NOISE, WANTED)
     seen = [vary(NOISE, stream(seed)) for seed in range(400)]
     turned = sum(torch.equal(image, square.flip(-1)) for image in seen)
     assert turned + sum(torch.equal(image, square) for image in seen) == 400
@@ -72,7 +73,7 @@ def test_evaluation_sees_what_timm_shows_its_networks():
 
     wanted = Preprocessing(16, (0.5,) * 3, (0.5,) * 3, "bicubic", crop=0.8)
     reference = create_transform((3, 16, 16), interpolation="bicubic", crop_pct=0.8, mean=(0.5,) * 3, std=(0.5,) * 3)
-    ours = (augment.fit(NOISE, wanted) / 255 - 0.5) / 0.5
+    ours = (fit(NOISE, wanted) / 255 - 0.5) / 0.5
     assert torch.allclose(ours, reference(NOISE), atol=1e-6)
 
 

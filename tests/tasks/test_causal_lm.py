@@ -197,6 +197,21 @@ def test_a_config_with_settings_that_its_type_does_not_know_is_none_the_worse(ti
     assert task.network.config.of_another_tool == {"a": 1}
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"model_type": "gpt2", "n_embd": 10, "n_head": 3}, "gpt2 cannot be built with these settings.*divisible"),
+        ({"model_type": "gpt2", "n_embd": "wide"}, "gpt2 does not take these settings.*expected int, got str"),
+        ({"model_type": "llama", "hidden_size": 10, "num_attention_heads": 3}, "llama .*multiple of the number"),
+        ({"model_type": "gpt2", "n_embd": -8}, "gpt2 cannot be built"),
+    ],
+)
+def test_an_architecture_that_cannot_be_is_one_line(settings: dict[str, Any], says: str):
+    with pytest.raises(ConfigError, match=says) as found:
+        hf.build_causal_lm(hf.make_config(settings))
+    assert "\n" not in str(found.value)
+
+
 @pytest.mark.parametrize("mistake", ["no_such.txt", "empty.txt"])
 def test_mistakes_of_the_data_show_before_the_weights_are_loaded(
     tiny_gpt2: Path, here: Path, monkeypatch: Any, mistake: str

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+import transformers
 from contract_cases import ADAMW, SGD, tiny_vit, trainer, weights
 from lightning.pytorch.callbacks import LambdaCallback
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 import zoo
 from zoo.errors import ConfigError
@@ -83,20 +85,51 @@ def test_the_exported_weights_load_by_checkpoint_path_in_plain_timm(tmp_path: Pa
     path = tmp_path / "model" / "model.safetensors"
     again = timm.create_model("resnet18", num_classes=10, checkpoint_path=str(path)).eval()
     images = pictures(32)
-    normalised = (images - task._mean) / task._std
-    assert torch.allclose(again(normalised), task.logits({"image": images}), atol=1e-5)
+    assert torch.allclose(again(task.normalise(images)), task.logits({"image": images}), atol=1e-5)
 
 
-def test_the_exported_model_answers_the_same_in_a_pipeline_of_transformers(hf_vit: Path, tmp_path: Path):
-    from transformers import pipeline
+SMALL = {
+    "convnext": {"hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4, "image_size": 64},
+    "levit": {"hidden_sizes": [16, 24, 32], "depths": [1, 1, 1], "key_dim": [8] * 3, "num_attention_heads": [2] * 3,
+              "image_size": 64},
+    "mobilevit": {"hidden_sizes": [16] * 3, "neck_hidden_sizes": [8] * 7, "image_size": 64},
+}  # fmt: skip
+PROCESSORS = {
+    "convnext": ("ConvNextImageProcessor", {"size": {"shortest_edge": 64}, "crop_pct": 0.8}),
+    "levit": ("LevitImageProcessor", {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}}),
+    "mobilevit": ("MobileViTImageProcessor", {"size": {"shortest_edge": 72}, "crop_size": {"height": 64, "width": 64}}),
+}
 
-    task = fit(zoo.ImageClassification(pretrained=str(hf_vit), augmentation=PLAIN, optimizer=SGD))
+
+@pytest.mark.parametrize("family", ["vit", *SMALL])
+def test_the_exported_model_answers_the_same_in_a_pipeline_of_transformers(family: str, hf_vit: Path, tmp_path: Path):
+    from transformers import AutoConfig, AutoModelForImageClassification, pipeline
+
+    folder = hf_vit if family == "vit" else tmp_path / family
+    if family in SMALL:
+        config = AutoConfig.for_model(family, architectures=[], **SMALL[family])
+        AutoModelForImageClassification.from_config(config).save_pretrained(folder)
+        name, settings = PROCESSORS[family]
+        getattr(transformers, name)(**settings).save_pretrained(folder)
+    task = fit(zoo.ImageClassification(pretrained=str(folder), augmentation=PLAIN, optimizer=SGD))
     task.save_model(tmp_path / "model")
-    image = Image.fromarray(pictures(16)[0].permute(1, 2, 0).numpy())
+    image = Image.fromarray(load_sample_images().images[0]).resize((141, 97))
     theirs = pipeline("image-classification", str(tmp_path / "model"))(image)
     (ours,) = task.predict([image])
     assert [one["label"] for one in theirs] == [one["label"] for one in ours["top"]]
     assert [one["score"] for one in theirs] == pytest.approx([one["probability"] for one in ours["top"]], abs=1e-5)
+
+
+def test_a_family_with_two_kinds_of_heads_begins_from_scratch():
+    architecture = {"model_type": "levit", **SMALL["levit"]}
+    task = fit(zoo.ImageClassification(architecture=architecture, augmentation=PLAIN, optimizer=SGD), 1)
+    assert type(task.network).__name__ == "LevitForImageClassification"
+
+
+def test_a_drop_path_that_the_architecture_does_not_take_is_refused():
+    architecture = {"model_type": "levit", **SMALL["levit"]}
+    with pytest.raises(ConfigError, match="model.drop_path is 0.1, which levit does not take"):
+        fit(zoo.ImageClassification(architecture=architecture, drop_path=0.1, optimizer=SGD), 1)
 
 
 def test_a_run_of_a_model_folder_starts_from_its_weights_and_keeps_its_head(vit: Path):
@@ -116,7 +149,7 @@ def test_position_embeddings_are_interpolated_to_the_size_asked_for(vit: Path):
 
 def test_preprocessing_comes_from_the_model(hf_vit: Path):
     wanted = classifiers.find(str(hf_vit)).preprocessing(None)
-    assert (wanted.size, wanted.mean, wanted.squash) == (16, (0.4, 0.4, 0.4), True)
+    assert (wanted.size, wanted.mean, wanted.std) == (16, (0.4, 0.4, 0.4), (0.5, 0.5, 0.5))
     wanted = classifiers.find("vit_base_patch16_224.augreg_in21k").preprocessing(None)
     assert (wanted.size, wanted.mean, wanted.std, wanted.crop) == (224, (0.5,) * 3, (0.5,) * 3, 0.9)
 
@@ -236,7 +269,7 @@ def test_a_probe_of_real_weights_has_the_same_logits_in_plain_timm(tmp_path: Pat
     exported = str(tmp_path / "model" / "model.safetensors")
     again = timm.create_model("tf_efficientnet_lite0", num_classes=10, checkpoint_path=exported).eval()
     images = pictures(32)
-    assert torch.allclose(again((images - task._mean) / task._std), task.logits({"image": images}), atol=1e-4)
+    assert torch.allclose(again(task.normalise(images)), task.logits({"image": images}), atol=1e-4)
     untouched = timm.create_model("tf_efficientnet_lite0", checkpoint_path=str(path)).state_dict()
     moved = {n for n, t in again.state_dict().items() if not torch.equal(t, untouched[n])}
     assert moved == {"classifier.weight", "classifier.bias"}

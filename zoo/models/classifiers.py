@@ -4,6 +4,7 @@ Both classes below have the same methods; a task asks `find` for one and never w
 """
 
 import difflib
+import inspect
 import json
 import logging
 import re
@@ -23,11 +24,13 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError, MissingInputError
 from zoo.hub import explained, offline
 from zoo.paths import follow
-from zoo.pictures.augment import Preprocessing
+from zoo.pictures import processors
+from zoo.pictures.preprocessing import Preprocessing, of_processor
 
 logging.getLogger("timm").setLevel(logging.ERROR)  # it tells of every head that it replaces, as it was asked to
 
 Norm = Literal["batch", "frozen", "group"]
+_PROCESSOR = "preprocessor_config.json"
 
 
 class TimmClassifier:
@@ -158,32 +161,18 @@ class TransformersClassifier:
         return hf.load_config(self.name)
 
     def preprocessing(self, image_size: int | None) -> Preprocessing:
-        processor = self._processor()
-        side = getattr(self.config(), "image_size", None) or 224
-        if processor is None:
-            return Preprocessing(image_size or side, (0.5,) * 3, (0.5,) * 3, "bilinear", squash=True)
-        sizes = dict(processor.size or {})
-        cut = dict(getattr(processor, "crop_size", None) or {}) if getattr(processor, "do_center_crop", False) else {}
-        short = sizes.get("shortest_edge")
-        crop = getattr(processor, "crop_pct", None) or ((cut["height"] / short) if cut and short else 1.0)
-        return Preprocessing(
-            size=image_size or cut.get("height") or sizes.get("height") or short or side,
-            mean=tuple(processor.image_mean),
-            std=tuple(processor.image_std),
-            interpolation={0: "nearest", 2: "bilinear", 3: "bicubic"}.get(int(processor.resample), "bilinear"),
-            crop=crop,
-            squash=short is None and not cut,
-        )
+        return of_processor(self._processor(), image_size)
 
     def _processor(self) -> Any:
-        from transformers import AutoImageProcessor
+        """That of the model; one that only resizes, where there is none: an architecture alone has no preferences."""
+        from transformers import AutoImageProcessor, ViTImageProcessor
 
-        if self.name is None:
-            return None
-        if Path(self.name).is_dir() and not (Path(self.name) / "preprocessor_config.json").is_file():
-            return None
-        with explained(self.name, "image processor"):
-            return AutoImageProcessor.from_pretrained(self.name, local_files_only=offline())
+        if self.name and not (Path(self.name).is_dir() and not (Path(self.name) / _PROCESSOR).is_file()):
+            with explained(self.name, "image processor"):
+                return AutoImageProcessor.from_pretrained(self.name, local_files_only=offline())
+        side = getattr(self.config(), "image_size", None)
+        height, width = side if isinstance(side, (list, tuple)) else (side or 224,) * 2
+        return ViTImageProcessor(size={"height": height, "width": width})
 
     def label_names(self) -> list[str] | None:
         names = self.config().id2label
@@ -210,12 +199,14 @@ class TransformersClassifier:
                 f"model {self.name or config.model_type}: norm group, weights, and drop_path where the architecture "
                 f"has none, are for networks of timm."
             )
-        if hasattr(config, "drop_path_rate"):
-            config.drop_path_rate = drop_path
+        if getattr(config, "drop_path_rate", drop_path) != drop_path:
+            hf.set_word(config, "drop_path_rate", drop_path, "model.drop_path")
         if config.num_labels != label_count:
             config.num_labels = label_count
+        config.architectures = config.architectures or []  # a family of two kinds of heads looks into it
         if not pretrained:
-            return AutoModelForImageClassification.from_config(config, dtype=torch.float32)
+            with hf.refused(f"{config.model_type} cannot be built with these settings"):
+                return AutoModelForImageClassification.from_config(config, dtype=torch.float32)
         assert self.name is not None
         with explained(self.name, "model"):
             return AutoModelForImageClassification.from_pretrained(
@@ -228,9 +219,10 @@ class TransformersClassifier:
 
     def logits(self, network: Any, images: Tensor) -> Tensor:
         size = getattr(network.config, "image_size", images.shape[-1])
-        if isinstance(size, int) and size != images.shape[-1] and hasattr(network, "vit"):
-            return network(pixel_values=images, interpolate_pos_encoding=True).logits
-        return network(pixel_values=images).logits
+        further = {}
+        if size != images.shape[-1] and "interpolate_pos_encoding" in inspect.signature(network.forward).parameters:
+            further = {"interpolate_pos_encoding": True}
+        return network(pixel_values=images, **further).logits
 
     def head(self, network: Any) -> nn.Module:
         if not isinstance(head := getattr(network, "classifier", None), nn.Module):
@@ -251,19 +243,11 @@ class TransformersClassifier:
 
     def save(self, network: Any, folder: Path, wanted: Preprocessing, label_names: list[str]) -> None:
         """For `pipeline("image-classification", FOLDER)`."""
-        from transformers import BitImageProcessor, ViTImageProcessor
-
+        assert wanted.processor is not None
         network.config.id2label = dict(enumerate(label_names))
         network.config.label2id = {name: i for i, name in enumerate(label_names)}
         network.save_pretrained(folder)
-        square = {"height": wanted.size, "width": wanted.size}
-        resample = {"nearest": 0, "bilinear": 2, "bicubic": 3}[wanted.interpolation]
-        shared: dict[str, Any] = {"image_mean": list(wanted.mean), "image_std": list(wanted.std), "resample": resample}
-        if wanted.squash:
-            ViTImageProcessor(size=square, **shared).save_pretrained(folder)
-        else:
-            short = {"shortest_edge": wanted.short_side}
-            BitImageProcessor(size=short, crop_size=square, do_convert_rgb=True, **shared).save_pretrained(folder)
+        processors.restored(wanted.processor).save_pretrained(folder)
 
 
 Classifier = TimmClassifier | TransformersClassifier

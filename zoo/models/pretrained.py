@@ -1,11 +1,13 @@
 """Networks, configs and tokenizers of transformers, from the hub, a folder, or from scratch."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoConfig,
@@ -25,6 +27,11 @@ from zoo.paths import follow
 
 logging.disable_progress_bar()  # a bar of a second per load, in the middle of our own lines
 _END = "<|endoftext|>"
+_REFUSALS = (
+    *(StrictDataclassError, ArithmeticError, AssertionError, AttributeError),
+    *(LookupError, RuntimeError, TypeError, ValueError),
+)
+"""What transformers raises for settings that cannot be."""
 
 
 def load_config(name: str) -> PreTrainedConfig:
@@ -43,7 +50,8 @@ def make_config(settings: dict[str, Any]) -> PreTrainedConfig:
     kind = str(settings.get("model_type"))
     if kind not in CONFIG_MAPPING:
         raise ConfigError(f"model.architecture.model_type is {kind!r}; one of transformers' types: gpt2, llama, …")
-    config = CONFIG_MAPPING[kind].from_dict(settings)
+    with refused(f"{kind} does not take these settings"):
+        config = CONFIG_MAPPING[kind].from_dict(settings)
     known = {*CONFIG_MAPPING[kind]().to_dict(), *config.attribute_map}
     if unknown := settings.keys() - known - {"model_type"}:
         raise ConfigError(f"model.architecture: {kind} has no {', '.join(sorted(unknown))}; it has {', '.join(known)}.")
@@ -58,13 +66,43 @@ def config_again(settings: dict[str, Any]) -> PreTrainedConfig:
 def set_dropout(config: PreTrainedConfig, probability: float) -> None:
     """Set every dropout that the architecture has, under whatever names."""
     for name, value in config.to_dict().items():
-        if isinstance(value, (int, float)) and ("dropout" in name or name.endswith("pdrop")):
-            setattr(config, name, probability)
+        if type(value) in (int, float) and value != probability and ("dropout" in name or name.endswith("pdrop")):
+            set_word(config, name, probability, "model.dropout")
+
+
+def set_word(config: PreTrainedConfig, name: str, value: Any, key: str) -> None:
+    """Set one of the words of an architecture, as zoo's `key` asks for.
+
+    Raises:
+        ConfigError: it takes no such value (a whole number, where this family has just a constant).
+    """
+    try:
+        setattr(config, name, value)
+    except StrictDataclassError as error:
+        raise ConfigError(
+            f"{key} is {value}, which {config.model_type} does not take ({_last_line(error)})."
+        ) from error
+
+
+@contextmanager
+def refused(what: str) -> Iterator[None]:
+    """Turn what transformers says of an architecture's settings (two that do not divide …) into one line."""
+    try:
+        yield
+    except _REFUSALS as error:
+        raise ConfigError(f"model.architecture: {what}: {_last_line(error)}") from error
+
+
+def _last_line(error: BaseException) -> str:
+    """transformers' own validators begin with a line that names none of the settings."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if isinstance(error, StrictDataclassError) and lines else next(iter(lines), type(error).__name__)
 
 
 def build_causal_lm(config: PreTrainedConfig) -> PreTrainedModel:
     """The network with new weights, from torch's global random stream."""
-    network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    with refused(f"{config.model_type} cannot be built with these settings"):
+        network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     fuse_activations(network)
     return network
 

@@ -1,4 +1,4 @@
-"""What pictures go through on their way into a network: fitted for evaluation, varied for training, mixed in batches.
+"""How training pictures are varied one by one, and mixed in batches.
 
 B pictures of a batch · S side in pixels
 """
@@ -13,38 +13,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from zoo.errors import ConfigError
+from zoo.pictures.preprocessing import Preprocessing, as_tensor, square
 
 Policy = Literal["none", "rand", "trivial"]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a network wants its pictures.
-
-    Args:
-        size: S of the square that it sees.
-        mean: of the three channels, for values 0 .. 1.
-        std: likewise.
-        interpolation: bilinear, bicubic …
-        crop: share of the shorter side that evaluation sees, at the centre.
-        squash: resize both sides to S at once, whatever the shape, as transformers' processors do.
-    """
-
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str = "bicubic"
-    crop: float = 1.0
-    squash: bool = False
-
-    @property
-    def mode(self) -> InterpolationMode:
-        return InterpolationMode(self.interpolation)
-
-    @property
-    def short_side(self) -> int:
-        """Pixels to which the shorter side is resized for evaluation."""
-        return int(self.size / self.crop)
 
 
 @dataclass(frozen=True)
@@ -89,19 +60,6 @@ class Augmentation:
         return self.mixup > 0 or self.cutmix > 0
 
 
-def fit(image: Image.Image, wanted: Preprocessing) -> Tensor:
-    """[3, S, S] uint8: resized and cut at the centre, as evaluation sees it."""
-    return _tensor(_square(image, wanted))
-
-
-def _square(image: Image.Image, wanted: Preprocessing) -> Image.Image:
-    side = wanted.size
-    if wanted.squash:
-        return v2.functional.resize(image, [side, side], wanted.mode)
-    resized = v2.functional.resize(image, [max(side, wanted.short_side)], wanted.mode)
-    return v2.functional.center_crop(resized, [side, side])
-
-
 class Variation:
     """The augmentations of single pictures, as one function of (picture, stream)."""
 
@@ -114,7 +72,7 @@ class Variation:
         if torch.rand((), generator=stream) < self.augmentation.flip:
             framed = framed.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self._steps is None:
-            return _tensor(framed)
+            return as_tensor(framed)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would seed every device as well, and format a stack trace for each: half of the work.
             torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=stream)))
@@ -124,9 +82,9 @@ class Variation:
         a, side = self.augmentation, self.wanted.size
         if a.padding:
             left, top = torch.randint(-a.padding, a.padding + 1, (2,), generator=stream).tolist()
-            return _square(image, self.wanted).crop((left, top, left + side, top + side))
+            return square(image, self.wanted).crop((left, top, left + side, top + side))
         if a.scale == 1:
-            return _square(image, self.wanted)
+            return square(image, self.wanted)
         box = random_box(image.size, a.scale, a.ratio, stream)
         return image.resize((side, side), Image.Resampling[self.wanted.interpolation.upper()], box)
 
@@ -215,10 +173,6 @@ def _beta(alpha: float, stream: torch.Generator) -> float:
     return float(gamma[0] / gamma.sum()) if float(gamma.sum()) > 0 else 0.5
 
 
-def _tensor(image: Image.Image) -> Tensor:
-    return v2.functional.pil_to_tensor(image)
-
-
 def _grey(wanted: Preprocessing) -> list[int]:
     """The mean colour, which is 0 for the network."""
-    return [round(255 * value) for value in wanted.mean]
+    return [min(255, max(0, round(255 * value))) for value in wanted.mean]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from zoo.pictures import reading
-from zoo.pictures.augment import Augmentation, Preprocessing, Variation, fit
+from zoo.pictures.augment import Augmentation, Variation
+from zoo.pictures.preprocessing import Preprocessing, fit
 from zoo.samples import Batch, Encoder, ImageSample, Item
 
 
@@ -26,9 +27,12 @@ class PictureEncoder(Encoder):
         self.numbers = {name: i for i, name in enumerate(label_names)}
         self.wanted = wanted
         self.vary = Variation(augmentation, wanted) if augmentation else None
-        # Even the smallest random crop has as many pixels as it is resized to.
-        smallest = augmentation.scale if augmentation and not augmentation.padding else 1.0
-        self.at_least = round(max(wanted.size, wanted.short_side) / smallest**0.5)
+        self.at_least: int | None = None  # what is only fitted is decoded in full, as other libraries do
+        crops = augmentation is not None and augmentation.scale < 1 and not augmentation.padding
+        if augmentation and (crops or not wanted.processor):
+            # Even the smallest random crop has as many pixels as it is resized to.
+            smallest = augmentation.scale if crops else 1.0
+            self.at_least = round(max(wanted.size, wanted.short_side) / smallest**0.5)
 
     def encode(self, samples: Sequence[ImageSample]) -> list[Item]:
         return [
