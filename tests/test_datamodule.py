@@ -9,8 +9,8 @@ from contract_cases import ADAMW, trainer
 
 import zoo
 from zoo.data import text
-from zoo.datamodule import Order
 from zoo.errors import ConfigError, DataError
+from zoo.order import Order
 from zoo.tokens.encoders import TokenEncoder
 
 

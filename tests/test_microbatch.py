@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from zoo import microbatch
+from zoo.ranks import Together
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,9 @@ def gradient(loss, at_most: int | None, counts=None) -> torch.Tensor:
         batch, at_most=at_most, loss=lambda piece: loss(weight, piece), backward=lambda x: x.backward(),
         place=lambda piece: piece, stream=(0,), counts=counts,
     )  # fmt: skip
-    microbatch.finish(totals, [weight])
+    whole = microbatch.whole(totals, [weight], Together())
+    assert whole is not None
+    microbatch.finish(totals, whole, [weight])
     assert weight.grad is not None
     return weight.grad
 

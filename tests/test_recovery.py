@@ -66,9 +66,13 @@ def test_what_ran_out_is_said_in_few_words():
 
 
 def test_an_attempt_that_failed_elsewhere_is_repeated_here():
-    answers = iter([[(None, 8), ("no memory there", 6)], [(None, 8), (None, 6)]])
+    answers = iter([[(None, 8), ("no memory there", 6)]])
     tried: list[int | None] = []
-    until_it_fits(lambda size: tried.append(size), gather=lambda mine: next(answers), size=3)
+    failures = iter([True, False])
+    until_it_fits(
+        lambda size: tried.append(size), gather=lambda mine: next(answers), size=3,
+        failed_anywhere=lambda result, failed: next(failures),
+    )  # fmt: skip
     assert tried == [3, 1]
 
 

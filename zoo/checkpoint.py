@@ -30,10 +30,33 @@ _verified: dict[Path, tuple[int, int]] = {}
 """Files that this process has found whole, with size and time of last change."""
 
 
+def wholly_frozen(module: nn.Module) -> dict[str, nn.Module]:
+    """Modules that have parameters, none of which is trained, by name; the uppermost only, as what is below goes with
+    them."""
+    trained = {name for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
+    above = {top for name in trained for top in _tops(name)}
+    found: dict[str, nn.Module] = {}
+    for name, part in module.named_modules(remove_duplicate=False):
+        below_one = any(top in found for top in _tops(name))
+        if name and name not in above and not below_one and next(part.parameters(), None) is not None:
+            found[name] = part
+    return found
+
+
 def without_frozen(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` without the parameters that are not trained; buffers stay (batch statistics are learnt too)."""
+    """`state` without what is not trained: parameters, and all that is below a wholly frozen module.
+
+    Other buffers stay, as batch statistics are learnt too.
+    """
     frozen = {name for name, p in module.named_parameters(remove_duplicate=False) if not p.requires_grad}
-    return {name: tensor for name, tensor in state.items() if name not in frozen}
+    frozen |= wholly_frozen(module).keys()
+    return {name: tensor for name, tensor in state.items() if frozen.isdisjoint(_tops(name))}
+
+
+def _tops(name: str) -> list[str]:
+    """a.b.c: a, a.b, a.b.c."""
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
 
 
 def mismatch(module: nn.Module, found: dict[str, Tensor]) -> str:
@@ -62,7 +85,7 @@ def loop_state(fit_loop: Any, step: int, steps_per_epoch: int) -> dict[str, Any]
         state["epoch_progress"][span] = {"ready": begun, "started": begun, "processed": epochs, "completed": epochs}
         done = step if span == "total" else batches
         state["epoch_loop.batch_progress"][span] = dict.fromkeys(("ready", "started", "processed", "completed"), done)
-        state["epoch_loop.manual_optimization.optim_step_progress"][span] = {"ready": step, "completed": step}
+    state["epoch_loop.state_dict"] = {"_batches_that_stepped": step}  # what a logger that is told no step takes for it
     return state
 
 

@@ -2,12 +2,11 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from zoo import streams
 from zoo.broken import BadSamples
@@ -16,7 +15,8 @@ from zoo.files import sources
 from zoo.files.forms import Found
 from zoo.files.tables import Reading
 from zoo.items import Encoded, digest, kept, outside
-from zoo.samples import Batch, Encoder, Item, Split
+from zoo.order import Collate, Fixed, Items, Order
+from zoo.samples import Encoder, Item, Split
 
 _STAGES: dict[str, list[Split]] = {
     "fit": ["train", "validation"],
@@ -49,6 +49,8 @@ class DataModule(LightningDataModule):
         max_broken: share of a split's samples that may be unreadable; they are named, listed in bad_samples.jsonl, and
             left out (in training, the next sample stands in). More of them stop the run, unless they are five or
             fewer, and at most a tenth. 0 for none.
+        group_by_length: make each training batch of samples of about the same length, so that less of it is padding.
+            The order of the samples is another one, and so is the result.
     """
 
     free_on_resume: ClassVar[tuple[str, ...]] = ("data.train", "data.validation")
@@ -72,6 +74,7 @@ class DataModule(LightningDataModule):
         eval_batch_size: int | None = None,
         num_workers: int = 0,
         max_broken: float = 0.001,
+        group_by_length: bool = False,
     ):
         super().__init__()
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -98,7 +101,7 @@ class DataModule(LightningDataModule):
         self.fractions: dict[Split, float] = {"test": test_fraction, "validation": validation_fraction}
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
-        self.num_workers = num_workers
+        self.num_workers, self.group_by_length = num_workers, group_by_length
         self.items: dict[Split, Sequence[Item]] = {}
         self.contents: dict[Split, str] = {}
         """Number of samples and hash of what is in them, by split: a resumed run must meet the same."""
@@ -265,7 +268,11 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
-        order = Order(len(self.items["train"]), self.batch_size, self.seed, self._part, lambda: trainer.global_step)
+        lengths = self._encoders["train"].lengths(self.items["train"]) if self.group_by_length else None
+        if self.group_by_length and lengths is None:
+            raise ConfigError("data.group_by_length is set, and this task's samples are all of the same length.")
+        count = len(self.items["train"])
+        order = Order(count, self.batch_size, self.seed, self._part, lambda: trainer.global_step, lengths)
         return self._loader("train", order)
 
     def val_dataloader(self) -> DataLoader | list:
@@ -283,7 +290,7 @@ class DataModule(LightningDataModule):
             return []
         starts = range(0, count, self.eval_batch_size)
         batches = [self._part([(0, i) for i in range(s, min(s + self.eval_batch_size, count))]) for s in starts]
-        return self._loader(split, _Fixed(batches))
+        return self._loader(split, Fixed(batches))
 
     def _part(self, batch: list) -> list:
         """This process's share of a batch: consecutive, as even as possible, never a sample twice."""
@@ -294,81 +301,10 @@ class DataModule(LightningDataModule):
     def _loader(self, split: Split, batches: Any) -> DataLoader:
         encoder = self._encoders[split]
         return DataLoader(
-            _Items(self.items[split], encoder, self.seed if split == "train" else None),
+            Items(self.items[split], encoder, self.seed if split == "train" else None),
             batch_sampler=batches,
-            collate_fn=_Collate(encoder),
+            collate_fn=Collate(encoder),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )
-
-
-class Order:
-    """Which samples each training step sees: a function of (seed, step), endless, from any step on.
-
-    Every pass over the data is a new permutation; its last batch is smaller when the sizes do not divide.
-
-    Args:
-        count: samples in the data.
-        part: this process's share of a batch.
-        first_step: read when a pass over the loader begins, so that a resumed run goes on where it was.
-    """
-
-    def __init__(
-        self, count: int, batch_size: int, seed: int, part: Callable[[list], list], first_step: Callable[[], int]
-    ):
-        self.count, self.batch_size, self.seed, self.part, self.first_step = count, batch_size, seed, part, first_step
-        self._pass: tuple[int, list[int]] = (-1, [])
-
-    def __len__(self) -> int:
-        return math.ceil(self.count / self.batch_size)
-
-    def batch(self, step: int) -> list[tuple[int, int]]:
-        """(step, sample) for every sample of the whole batch."""
-        number, position = divmod(step, len(self))
-        if self._pass[0] != number:
-            self._pass = number, streams.permutation(self.count, self.seed, "order", number).tolist()
-        start = position * self.batch_size
-        return [(step, sample) for sample in self._pass[1][start : start + self.batch_size]]
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        step = self.first_step()
-        while True:
-            yield self.part(self.batch(step))
-            step += 1
-
-
-class _Fixed:
-    """The same batches, each time."""
-
-    def __init__(self, batches: list[list[tuple[int, int]]]):
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return iter(self.batches)
-
-
-class _Items(Dataset):
-    """Items by (step, index); augmented from that pair alone, if a seed is given."""
-
-    def __init__(self, items: Sequence[Item], encoder: Encoder, seed: int | None):
-        self.items, self.encoder, self.seed = items, encoder, seed
-
-    def __getitem__(self, key: tuple[int, int]) -> Item:
-        step, index = key
-        item = self.items[index]
-        if self.seed is None or item is None:
-            return item
-        return self.encoder.augment(item, streams.generator(self.seed, "augment", step, index))
-
-
-class _Collate:
-    def __init__(self, encoder: Encoder):
-        self.encoder = encoder
-
-    def __call__(self, items: list[Item]) -> Batch:
-        readable = [item for item in items if item is not None]
-        return self.encoder.collate(readable) if readable else {}

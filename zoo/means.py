@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo import microbatch
+from zoo import microbatch, ranks
 from zoo.microbatch import Loss
 
 
@@ -28,7 +28,7 @@ class ExactMeans:
 
     def over_all_processes(self) -> tuple[dict[str, Any], dict[str, float]]:
         """Means (numbers, or tensors where the sum has a shape) and counts by name."""
-        everyone = microbatch.gather({name: (s.cpu(), c.item()) for name, (s, c) in self._totals.items()})
+        everyone = ranks.gather({name: (s.cpu(), c.item()) for name, (s, c) in self._totals.items()})
         names = {name: None for theirs in everyone for name in theirs}
         sums, counts = (
             {name: sum(theirs[name][i] for theirs in everyone if name in theirs) for name in names} for i in (0, 1)

@@ -4,18 +4,18 @@ B samples in the batch · n samples in a piece
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn import Parameter
 
-from zoo import streams
+from zoo import ranks, streams
+from zoo.ranks import Together
+from zoo.samples import INDEX, Batch
 
-Batch = dict[str, Any]
 Count = Tensor | int | float
 Pair = tuple[Tensor, Count]
 Loss = Pair | Mapping[str, Pair]
@@ -69,6 +69,11 @@ def cut(batch: Batch, at_most: int | None, divide: Divide = even_sizes) -> Itera
         window = slice(start, start + size)
         yield start, {name: value[window] if _is_per_sample(value) else value for name, value in batch.items()}
         start += size
+
+
+def first_sample(piece: Batch, start: int) -> int:
+    """The number of a piece's first sample in its split; `start` for a batch that no loader has made."""
+    return piece[INDEX][0] if INDEX in piece else start
 
 
 def named(loss: Loss) -> dict[str, Pair]:
@@ -127,7 +132,7 @@ def accumulate(
     for start, piece in cut(batch, at_most, divide):
         streams.seed(*stream, start)
         pairs = named(loss(place(piece)))
-        if counts is None and len(pairs) > 1 and (batch_length(piece) < length or _processes() > 1):
+        if counts is None and len(pairs) > 1 and (batch_length(piece) < length or ranks.count() > 1):
             raise ValueError(
                 f"the loss has several pairs ({', '.join(pairs)}), and the batch goes through in pieces. Write "
                 f"count(batch) in the task: how many targets each pair has in a batch, read from the batch alone."
@@ -148,45 +153,45 @@ def _divisor(total: Tensor, count: Count, share: float, known: Tensor | None) ->
     return torch.exp2(torch.log2(guess.clamp(min=1)).round())
 
 
-def finish(totals: Totals, parameters: Iterable[Parameter]) -> Totals:
+@dataclass
+class Whole:
+    """Of a whole batch: its totals over all processes, and which parameters have a gradient in any of them."""
+
+    totals: Totals
+    has_gradient: list[bool]
+
+
+def whole(totals: Totals | None, parameters: Sequence[Parameter], together: Together) -> Whole | None:
+    """What all processes have of the batch; None if one of them has failed, which has no totals."""
+    flags = [p.grad is not None for p in parameters]
+    if ranks.count() == 1:
+        return Whole(totals, flags) if totals else None
+    mine: dict[str, Any] = {"failed": float(totals is None)}
+    here = totals or Totals()
+    for name in here.sums:
+        mine |= {f"sum {name}": here.sums[name], f"count {name}": here.counts[name]}
+    sums, flags = together.add(mine, parameters[0].device, flags)
+    if totals is None or sums["failed"]:
+        return None
+    names = [key.removeprefix("sum ") for key in sums if key.startswith("sum ")]
+    parts = ({name: torch.tensor(sums[f"{kind} {name}"]) for name in names} for kind in ("sum", "count"))
+    return Whole(Totals(*parts), flags)
+
+
+def finish(totals: Totals, whole: Whole, parameters: Sequence[Parameter]) -> None:
     """Turn the gradients of `accumulate` into those of the exact mean, over all pieces and all processes.
 
-    Returns the totals of the whole batch. Gradients are reduced only here, after every process has got through all its
-    pieces: a process that has to start over leaves no half-reduced gradient behind.
+    Gradients are reduced only here, after every process has got through all its pieces: a process that has to start
+    over leaves no half-reduced gradient behind.
+
+    Args:
+        totals: of this process, with the divisors that it used.
     """
-    trained = [p for p in parameters if p.requires_grad]
-    whole = totals
-    if _processes() > 1:
-        whole, has_gradient = _gather(totals, [p.grad is not None for p in trained])
-        trained = [p for p, has in zip(trained, has_gradient, strict=True) if has]
-        for p in trained:
-            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+    trained = [p for p, has in zip(parameters, whole.has_gradient, strict=True) if has]
+    for p in trained:
+        p.grad = torch.zeros_like(p) if p.grad is None else p.grad
     gradients = [p.grad for p in trained if p.grad is not None]
     if len(totals.divisors) == 1:
         name, divisor = next(iter(totals.divisors.items()))
-        torch._foreach_mul_(gradients, divisor / whole.counts[name].to(divisor.device).clamp(min=1))
-    if _processes() > 1:
-        for work in [dist.all_reduce(gradient, async_op=True) for gradient in gradients]:
-            work.wait()
-    return whole
-
-
-def gather(value: Any) -> list[Any]:
-    """This value of every process, in the order of their ranks."""
-    if _processes() == 1:
-        return [value]
-    values: list[Any] = [None] * _processes()
-    dist.all_gather_object(values, value)
-    return values
-
-
-def _gather(totals: Totals, has_gradient: list[bool]) -> tuple[Totals, list[bool]]:
-    mine = {name: (totals.sums[name].item(), totals.counts[name].item()) for name in totals.sums}
-    whole, everyone = Totals(divisors=totals.divisors), gather((mine, has_gradient))
-    for theirs, _ in everyone:
-        whole.add({name: (torch.tensor(total), count) for name, (total, count) in theirs.items()})
-    return whole, [any(flags) for flags in zip(*(flags for _, flags in everyone), strict=True)]
-
-
-def _processes() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        torch._foreach_mul_(gradients, divisor / whole.totals.counts[name].to(divisor.device).clamp(min=1))
+    ranks.add_up(gradients)

@@ -11,25 +11,14 @@ from zoo.errors import ConfigError
 
 
 class UnscaledFirst(MixedPrecision):
-    """Lightning's mixed precision, for fused optimizers too.
-
-    Lightning leaves it to a fused optimizer to unscale the gradients, inside its step: what comes before the step
-    (clipping, the logged norm) would see them multiplied by the loss scale.
-    """
+    """Lightning's mixed precision, for processes without samples too."""
 
     def optimizer_step(  # type: ignore[override]
         self, optimizer: Any, model: Any, closure: Callable[[], Any], **kwargs: Any
     ) -> Any:
-        def closure_and_unscale() -> Any:
-            result = closure()
-            if self.scaler is not None:
-                # a process whose share of the batch is empty has scaled nothing yet
-                self.scaler.scale(torch.zeros((), device=self.device))
-                if getattr(optimizer, "_step_supports_amp_scaling", False):
-                    self.scaler.unscale_(optimizer)
-            return result
-
-        return super().optimizer_step(optimizer, model=model, closure=closure_and_unscale, **kwargs)
+        if self.scaler is not None:  # a process whose share of the batch is empty has scaled nothing yet
+            self.scaler.scale(torch.zeros((), device=self.device))
+        return super().optimizer_step(optimizer, model=model, closure=closure, **kwargs)
 
 
 def check_trainable_is_32_bit(module: nn.Module) -> None:

@@ -6,17 +6,23 @@ import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from zoo import microbatch, recovery, streams
+from zoo import microbatch, ranks, recovery, streams
+from zoo.descent import Trained
 from zoo.errors import ConfigError
+from zoo.microbatch import Loss
 from zoo.paths import cache_folder, write_text
+from zoo.prepare import Prepares, prepared
+from zoo.samples import Batch
 
 Fits = Callable[[int], int | None]
 """Samples at a time to the peak in bytes, or None if they do not fit."""
@@ -24,6 +30,8 @@ _UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 _MARGIN = 0.04
 """Share of the card that stays free, for what a probe cannot see: fragments, a browser that opens a tab."""
 _FREE_STEP = 2**28
+_limited: set[torch.device] = set()
+"""Devices on which this process has set a limit."""
 
 
 # The search -----------------------------------------------------------------------------------------------------
@@ -77,13 +85,15 @@ def in_bytes(amount: str) -> int:
 
 
 def limit_process(device: torch.device, limit: int | None) -> None:
-    """Have torch's allocator refuse what goes beyond `limit` bytes, as a card of that size would.
+    """Have torch's allocator refuse what goes beyond `limit` bytes, as a card of that size would; None for no limit.
 
     The context of CUDA (0.3 to 0.5 GB) is not torch's and comes on top.
     """
-    if device.type == "cuda" and limit is not None:
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)
+    if device.type != "cuda" or (limit is None and device not in _limited):
+        return
+    _limited.add(device)  # the limit is the process's, and the next trainer in a notebook may have another one or none
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(1.0 if limit is None else min(1.0, limit / total), device)
 
 
 def budget(device: torch.device, limit: int | None) -> int:
@@ -149,60 +159,82 @@ class CpuMeter(TorchDispatchMode):
 # The trial ------------------------------------------------------------------------------------------------------
 
 
-def training(task: Any, batch: int, size: int) -> None:
+class Probed(Trained, Prepares, Protocol):
+    """What a probe must know of a task."""
+
+    network: Any
+    gradient_checkpointing: bool
+    compile_network: bool
+
+    def configure_optimizers(self) -> Any: ...
+    def training_step(self, batch: Batch, batch_idx: int, /) -> None: ...
+    def evaluate(self, batch: Batch, /) -> Loss: ...
+    def predict_batch(self, batch: Batch, /) -> Any: ...
+    def example_batch(self, n: int, /) -> Batch: ...
+    def evaluation_example(self, n: int, /) -> Batch: ...
+    def prediction_example(self, n: int, /) -> Batch | None: ...
+    def prediction_settings(self) -> Any: ...
+    def eval(self) -> Any: ...
+    def modules(self) -> Iterator[Any]: ...
+    def buffers(self) -> Iterator[Tensor]: ...
+    def named_parameters(self) -> Any: ...
+
+
+def training(task: Probed, batch: int, size: int) -> None:
     """Two steps of the largest batch, in two pieces where a real one has several: with all gradients there, and in
     the second step the optimizer's state too."""
-    optimizer = task.configure_optimizers()
-    strategy, context = task.trainer.strategy, task.trainer.precision_plugin.forward_context
-    for _ in range(2):
-        optimizer.zero_grad()
-        with strategy.block_backward_sync() if task.trainer.world_size > 1 else torch.enable_grad(), context():
-            microbatch.accumulate(
-                task.example_batch(min(2 * size, batch)),
-                at_most=size,
-                loss=task.loss,
-                backward=torch.Tensor.backward,
-                place=task.place,
-                stream=("probe",),
-                counts={name: torch.ones(()) for name in task.count(task.example_batch(1)) or {}} or None,
-            )
-        optimizer.step()
+    task.micro_batch_size = size
+    example = prepared(task, task.example_batch(min(2 * size, batch)), "train")
+    with task.trainer.precision_plugin.forward_context():
+        for _ in range(2):
+            task.training_step(example, 0)
 
 
-def evaluation(task: Any, size: int) -> None:
+def evaluation(task: Probed, size: int) -> None:
     """An evaluation of the largest batch, with the gradients and the optimizer's state of a training beside it."""
-    optimizer = task.configure_optimizers()
     for p in task.parameters():
         p.grad = torch.zeros_like(p) if p.requires_grad else None
-    optimizer.step()
+    for optimizer in _listed(task.optimizers()):
+        optimizer.step()
     task.eval()
     with torch.inference_mode(), task.trainer.precision_plugin.forward_context():
-        task.evaluate(task.place(task.evaluation_example(size)))
+        task.evaluate(task.place(prepared(task, task.evaluation_example(size), "validation")))
 
 
-def prediction(task: Any, size: int) -> None:
+def prediction(task: Probed, size: int) -> None:
     """A prediction of the largest batch, with nothing beside it but the weights."""
     task.eval()
+    example = task.prediction_example(size)
+    assert example is not None
     eager = torch.compiler.set_stance("force_eager")  # as the loop of predictions has it
     with torch.inference_mode(), eager, task.trainer.precision_plugin.forward_context():
-        task.predict_batch(task.place(task.prediction_example(size)))
+        task.predict_batch(task.place(prepared(task, example, "predict")))
 
 
 @contextmanager
-def put_back(task: Any) -> Iterator[None]:
+def put_back(task: Probed) -> Iterator[None]:
     """Whatever is done inside leaves weights, buffers, gradients, modes and random streams as they were, bit for bit.
 
-    Inside, nothing is logged.
+    Inside, nothing is logged, no hook and no other process hears of what is done, and the optimizers are new ones.
     """
     tensors = [p for p in task.parameters() if p.requires_grad] + [*task.buffers()]
     copies = [tensor.detach().to("cpu", copy=True) for tensor in tensors]
     modes = [(module, module.training) for module in task.modules()]
-    task.log = lambda *args, **kwargs: None
+    size = task.micro_batch_size
+    stand_ins = {
+        "log": lambda *args, **kwargs: None,
+        "log_dict": lambda *args, **kwargs: None,
+        "manual_backward": Tensor.backward,
+        "optimizers": cache(lambda: _single(task.configure_optimizers())),
+    }
+    vars(task).update(stand_ins)
     try:
-        with streams.seeded("probe"):
+        with streams.seeded("probe"), ranks.alone():
             yield
     finally:
-        del task.log
+        for name in stand_ins:
+            delattr(task, name)
+        task.micro_batch_size = size
         with torch.no_grad():
             for tensor, copy in zip(tensors, copies, strict=True):
                 tensor.copy_(copy)
@@ -213,7 +245,17 @@ def put_back(task: Any) -> Iterator[None]:
         recovery.free_cache()
 
 
-def probe(task: Any, work: Callable[[int], None], batch: int, limit: int | None) -> tuple[int, int] | None:
+def _listed(optimizers: Any) -> list[Any]:
+    return [*optimizers] if isinstance(optimizers, (list, tuple)) else [optimizers]
+
+
+def _single(optimizers: Any) -> Any:
+    """As `LightningModule.optimizers` gives them: one by itself, several in a list."""
+    several = _listed(optimizers)
+    return several if len(several) > 1 else several[0]
+
+
+def probe(task: Probed, work: Callable[[int], None], batch: int, limit: int | None) -> tuple[int, int] | None:
     """Samples at a time with which `work` fits the task's device, and the peak; None if one sample does not.
 
     One sample is refused only where memory really ends; more of them also where the margin would be used up.
@@ -230,7 +272,7 @@ def probe(task: Any, work: Callable[[int], None], batch: int, limit: int | None)
 # The choice -----------------------------------------------------------------------------------------------------
 
 
-def choose(task: Any, limit: int | None) -> None:
+def choose(task: Probed, limit: int | None) -> None:
     """Set how many samples the task takes at a time in training and in evaluation, and say so.
 
     Args:
@@ -249,7 +291,7 @@ def choose(task: Any, limit: int | None) -> None:
             task.at_once["evaluation"] = size
 
 
-def choose_for_prediction(task: Any, limit: int | None) -> None:
+def choose_for_prediction(task: Probed, limit: int | None) -> None:
     """Set how many samples the task takes at a time in `zoo predict`, where it has an example for that."""
     batch = _share(task, task.trainer.datamodule.eval_batch_size, "predict")
     if batch and task.prediction_example(1) is not None:
@@ -258,15 +300,15 @@ def choose_for_prediction(task: Any, limit: int | None) -> None:
             task.at_once["prediction"] = size
 
 
-def _share(task: Any, batch_size: int, split: str) -> int:
+def _share(task: Probed, batch_size: int, split: str) -> int:
     """Samples of the largest batch that one process gets."""
     return math.ceil(min(batch_size, len(task.trainer.datamodule.items[split])) / task.trainer.world_size)
 
 
-def _found(task: Any, what: str, work: Callable[[int], None], batch: int, limit: int | None) -> int:
+def _found(task: Probed, what: str, work: Callable[[int], None], batch: int, limit: int | None) -> int:
     path = remembered(task, what, batch, limit)
     found = recall(path) or probe(task, work, batch, limit)
-    everyone = microbatch.gather(found)  # cards may differ; none may be left waiting for one that gave up
+    everyone = ranks.gather(found)  # cards may differ; none may be left waiting for one that gave up
     if None in everyone or found is None:
         raise recovery.one_sample_is_too_much(task, what, "tried before the first step")
     remember(path, found)
@@ -282,20 +324,37 @@ def _of(part: int, whole: int) -> str:
     return f"{part / _UNITS[unit]:.1f} of {whole / _UNITS[unit]:.1f} {unit}"
 
 
-def remembered(task: Any, what: str, batch: int, limit: int | None) -> Path:
-    """Where the result of this probe is kept: one file per all that decides it."""
+def remembered(task: Probed, what: str, batch: int, limit: int | None) -> Path:
+    """Where the result of this probe is kept: one file per all that decides it.
+
+    A callback may keep tensors on the device (averaged weights), so that their names belong to it.
+    """
     device = task.device
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     example = task.prediction_example(1) if what == "prediction" else task.example_batch(1)
     parts = [
-        what, batch, torch.__version__, card, budget(device, limit) // _FREE_STEP if device.type == "cuda" else limit,
+        what, batch, _versions(task), card, budget(device, limit) // _FREE_STEP if device.type == "cuda" else limit,
         type(task).__qualname__, repr(task.network), task.trainer.precision,
-        repr(task.configure_optimizers()) if what != "prediction" else repr(getattr(task, "sampling", None)),
+        repr(task.configure_optimizers()) if what != "prediction" else repr(task.prediction_settings()),
+        [type(callback).__qualname__ for callback in task.trainer.callbacks],
         task.trainer.world_size, task.gradient_checkpointing, task.compile_network,
         [(name, tuple(p.shape), str(p.dtype), p.requires_grad) for name, p in task.named_parameters()],
-        {name: getattr(value, "shape", None) for name, value in example.items()},
+        {name: getattr(value, "shape", None) for name, value in (example or {}).items()},
     ]  # fmt: skip
     return cache_folder() / "probes" / f"{hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()}.json"
+
+
+def _versions(task: Probed) -> dict[str, str]:
+    """Of the libraries that the network's modules come from, and of zoo."""
+    packages = sorted({type(module).__module__.partition(".")[0] for module in task.modules()} - {"zoo"})
+    return {name: _version(name) for name in ("lightning-zoo", *packages)}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # a file of the user's own
+        return ""
 
 
 def recall(path: Path) -> tuple[int, int] | None:

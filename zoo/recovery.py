@@ -4,15 +4,17 @@ import gc
 import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from zoo import microbatch, streams
+from zoo import microbatch, ranks, streams
 from zoo.errors import DoesNotFitError
-from zoo.microbatch import Batch, Totals
+from zoo.microbatch import Divide, Loss, Totals, Whole
+from zoo.ranks import Together
+from zoo.samples import Batch
 
 T = TypeVar("T")
 _SIGNS = (
@@ -20,11 +22,13 @@ _SIGNS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_NOT_INITIALIZED",  # cublasCreate without room for its handle
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_NOT_INITIALIZED",  # cudnnCreate without room for its handle
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "Unable to find a valid cuDNN algorithm",  # none whose workspace fits
     "DefaultCPUAllocator",  # "can't allocate memory", or on Windows "not enough memory"
 )
 LOOK_EVERY = 10
 """Steps from one look at the allocator to the next; as many retries in them are too many."""
-_SAMPLE_SIZES = ("max_length", "image_size", "max_seconds")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -64,6 +68,7 @@ def until_it_fits(
     length: int,
     smaller: Callable[[int, str], int],
     forget: Callable[[], None] = lambda: None,
+    failed_anywhere: Callable[[T | None, bool], bool] = lambda result, failed: failed,
     gather: Callable[[Any], Sequence[Any]] = lambda value: [value],
 ) -> T:
     """Call `attempt(size)`, and after every out-of-memory error again with a smaller size, until it gets through.
@@ -76,29 +81,40 @@ def until_it_fits(
         size: samples at a time, to begin with; None for all.
         length: samples that this process has.
         smaller: the next size after one that did not fit, and the error's first line; it may give up by raising.
-        gather: a value to the values of all processes.
+        failed_anywhere: whether the attempt failed in any process, by this process's result and whether it failed.
+        gather: a value to the values of all processes; asked after a failure only.
     """
     while True:
         result, failure = tried(attempt, size)
-        everyone = gather((failure, length))
-        failures = [line for line, _ in everyone if line is not None]
-        if not failures:
+        if not failed_anywhere(result, failure is not None):
             return result  # type: ignore[return-value]  # without a failure there is a result
         del result
         forget()
         free_cache()
+        everyone = gather((failure, length))
         longest = max(count for _, count in everyone)
-        size = smaller(min(size or longest, longest), failures[0])
+        size = smaller(min(size or longest, longest), next(line for line, _ in everyone if line is not None))
 
 
 def tried(attempt: Callable[[int | None], T], size: int | None) -> tuple[T | None, str | None]:
     """(result, None), or (None, what was said when memory ran out). When it returns, the error is gone for good."""
+    before = failed_allocations()
     try:
         return attempt(size), None
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not (is_out_of_memory(error) or (_may_be(error) and failed_allocations() > before)):
             raise
         return None, let_go(error)
+
+
+def failed_allocations() -> int:
+    """How often torch's allocator found no memory on the current GPU since the process began."""
+    return int(torch.cuda.memory_stats().get("num_ooms", 0)) if torch.cuda.is_initialized() else 0
+
+
+def _may_be(error: BaseException) -> bool:
+    """cuDNN tries out its algorithms; where each of them finds no workspace it says the same as where none exists."""
+    return isinstance(error, RuntimeError) and "unable to find an engine" in str(error)
 
 
 class Retries:
@@ -122,54 +138,100 @@ def allocator_retries(device: torch.device) -> int:
 # The kinds of work ----------------------------------------------------------------------------------------------
 
 
+class Divisible(Protocol):
+    """What recovery must know of a task whose batches it divides."""
+
+    micro_batch_size: int | Literal["auto"] | None
+    at_once: dict[str, int]
+    retries: Retries
+
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def global_step(self) -> int: ...
+    @property
+    def global_rank(self) -> int: ...
+    @property
+    def is_fitting(self) -> bool: ...
+    def pieces(self) -> tuple[int | None, Divide]: ...
+    def place(self, piece: Batch, /) -> Batch: ...
+    def cheaper(self) -> list[str]: ...
+    def named_modules(self) -> Any: ...
+    def named_buffers(self) -> Any: ...
+
+
 def accumulate(
-    task: Any,
+    task: Divisible,
     batch: Batch,
     *,
+    loss: Callable[[Batch], Loss],
     backward: Callable[[Tensor], None],
     stream: tuple[streams.Part, ...],
     counts: Mapping[str, Tensor] | None,
-    forget: Callable[[], None],
+    parameters: Sequence[nn.Parameter],
+    together: Together,
 ) -> Totals:
-    """`microbatch.accumulate` for the task; where memory runs out, of smaller pieces of the same batch."""
+    """`microbatch.accumulate` and `finish`; where memory runs out, of smaller pieces of the same batch.
+
+    Returns the totals over all processes.
+    """
     before = _versions(task)
     start, divide = task.pieces()
+    whole: Whole | None = None
 
     def attempt(size: int | None) -> Totals:
         return microbatch.accumulate(
-            batch,
-            at_most=size,
-            loss=task.loss,
-            backward=backward,
-            place=task.place,
-            stream=stream,
-            counts=counts,
+            batch, at_most=size, loss=loss, backward=backward, place=task.place, stream=stream, counts=counts,
             divide=divide,
-        )
+        )  # fmt: skip
+
+    def failed_anywhere(totals: Totals | None, failed: bool) -> bool:
+        nonlocal whole
+        whole = microbatch.whole(totals, parameters, together)
+        return whole is None
+
+    def forget() -> None:
+        for p in parameters:
+            p.grad = None
 
     def smaller(size: int, said: str) -> int:
         task.micro_batch_size = half = _half(task, "training", size, said)
         changed = (name for name, version in _versions(task).items() if version != before.get(name))
-        for name in filter(None, microbatch.gather(next(changed, None))):
+        for name in filter(None, ranks.gather(next(changed, None))):
             raise cannot_replay(task, name, said)
         return half
 
-    length = microbatch.batch_length(batch)
-    return until_it_fits(attempt, size=start, length=length, smaller=smaller, forget=forget, gather=microbatch.gather)
+    if ranks.is_alone():  # a trial, which wants to know
+        totals = attempt(start)
+        whole = microbatch.whole(totals, parameters, together)
+    else:
+        totals = until_it_fits(
+            attempt, size=start, length=microbatch.batch_length(batch), smaller=smaller, forget=forget,
+            failed_anywhere=failed_anywhere, gather=ranks.gather,
+        )  # fmt: skip
+    assert whole is not None
+    microbatch.finish(totals, whole, parameters)
+    return whole.totals
 
 
 def in_pieces(
-    task: Any,
+    task: Divisible,
     what: Literal["evaluation", "prediction"],
     batch: Batch,
     work: Callable[[Batch], T],
     *stream: streams.Part,
 ) -> list[T]:
-    """What `work` makes of the batch, or of its pieces from where on memory has run out."""
+    """What `work` makes of the batch, or of its pieces from where on memory has run out.
+
+    What it draws from the global generators is a function of `stream` and the number of the piece's first sample.
+    """
 
     def attempt(size: int | None) -> list[T]:
-        with streams.seeded(*stream, what):
-            return [work(task.place(piece)) for _, piece in microbatch.cut(batch, size)]
+        results = []
+        for start, piece in microbatch.cut(batch, size):
+            with streams.seeded(*stream, what, microbatch.first_sample(piece, start)):
+                results.append(work(task.place(piece)))
+        return results
 
     def smaller(size: int, said: str) -> int:
         task.at_once[what] = half = _half(task, what, size, said)
@@ -178,35 +240,38 @@ def in_pieces(
     return until_it_fits(attempt, size=task.at_once.get(what), length=microbatch.batch_length(batch), smaller=smaller)
 
 
-def update(task: Any, optimizer: Any) -> None:
+def update(task: Divisible, optimizer: Any) -> None:
     """The optimizer's step. It cannot be replayed: where memory runs out, some weights may be updated already.
 
     Raises:
         DoesNotFitError: memory ran out, in any process.
     """
+    if ranks.is_alone():
+        optimizer.step()
+        return
     _, failure = tried(lambda _: optimizer.step(), None)
-    for said in filter(None, microbatch.gather(failure)):
-        raise no_room_for_the_step(task, said)
+    if ranks.in_any(failure is not None, task.device):
+        raise no_room_for_the_step(task, next(filter(None, ranks.gather(failure))))
 
 
-def ease(task: Any, batch: Batch) -> None:
+def ease(task: Divisible, batch: Batch) -> None:
     """Halve the micro-batch also where memory suffices only because the allocator clears up all the time."""
     if task.global_step % LOOK_EVERY:
         return
     mine = task.retries.fresh(task.device), largest_piece(task, batch)
-    retries, size = map(max, zip(*microbatch.gather(mine), strict=True))
+    retries, size = map(max, zip(*ranks.gather(mine), strict=True))
     if retries >= LOOK_EVERY and size > 1 and not batch_statistics(task):
         said = f"the allocator had to clear up {retries} times in {LOOK_EVERY} steps"
         task.micro_batch_size = _half(task, "training", size, said)
 
 
-def largest_piece(task: Any, batch: Batch) -> int:
+def largest_piece(task: Divisible, batch: Batch) -> int:
     """Samples of this batch that go through at a time."""
     size, divide = task.pieces()
     return max(divide(microbatch.batch_length(batch), size), default=0)
 
 
-def _half(task: Any, what: str, size: int, said: str) -> int:
+def _half(task: Divisible, what: str, size: int, said: str) -> int:
     """Half of a number of samples that did not fit, if the network allows it; says so in the log.
 
     Raises:
@@ -217,7 +282,7 @@ def _half(task: Any, what: str, size: int, said: str) -> int:
     if size <= 1:
         raise one_sample_is_too_much(task, what, said)
     half = math.ceil(size / 2)
-    if task._trainer is None or task.trainer.is_global_zero:
+    if task.global_rank == 0:
         step = f"step {task.global_step + 1}: " if what == "training" else ""
         print(f"{step}{what} with {size} samples at a time: {said} → {half} at a time from here on", flush=True)
     return half
@@ -226,7 +291,7 @@ def _half(task: Any, what: str, size: int, said: str) -> int:
 # Who may not be cut ---------------------------------------------------------------------------------------------
 
 
-def batch_statistics(module: nn.Module) -> str | None:
+def batch_statistics(module: Divisible | nn.Module) -> str | None:
     """The first layer that now normalises over the samples it sees together; None if there is none."""
     for name, layer in module.named_modules():
         if isinstance(layer, _BatchNorm) and (layer.training or layer.running_mean is None):
@@ -234,7 +299,7 @@ def batch_statistics(module: nn.Module) -> str | None:
     return None
 
 
-def _versions(module: nn.Module) -> dict[str, int]:
+def _versions(module: Divisible) -> dict[str, int]:
     """A number for each buffer that rises when it is written to."""
     return {name: buffer._version for name, buffer in module.named_buffers()}
 
@@ -242,9 +307,8 @@ def _versions(module: nn.Module) -> dict[str, int]:
 # What can be done about it --------------------------------------------------------------------------------------
 
 
-def cannot_cut(task: Any, layer: str, said: str) -> DoesNotFitError:
-    own = ["a smaller model.norm_batch_size"] if hasattr(task, "norm_batch_size") else []
-    helps = ["its statistics frozen", "GroupNorm in its place", *own, *_cheaper(task)]
+def cannot_cut(task: Divisible, layer: str, said: str) -> DoesNotFitError:
+    helps = ["its statistics frozen", "GroupNorm in its place", *task.cheaper()]
     return DoesNotFitError(
         f"out of memory ({said}), and the batch may not be cut smaller: {layer} normalises over the samples that go "
         f"through together, so that smaller pieces would be another training. What helps: {', '.join(helps)}, or a "
@@ -252,22 +316,22 @@ def cannot_cut(task: Any, layer: str, said: str) -> DoesNotFitError:
     )
 
 
-def cannot_replay(task: Any, buffer: str, said: str) -> DoesNotFitError:
+def cannot_replay(task: Divisible, buffer: str, said: str) -> DoesNotFitError:
     return DoesNotFitError(
         f"out of memory ({said}), and the batch cannot be replayed: the forward pass has already changed {buffer}. "
         f"Set a smaller model.micro_batch_size.{_kept(task)}"
     )
 
 
-def one_sample_is_too_much(task: Any, what: str, said: str) -> DoesNotFitError:
-    helps = [*_cheaper(task), "an optimizer with less state", "a smaller network"]
+def one_sample_is_too_much(task: Divisible, what: str, said: str) -> DoesNotFitError:
+    helps = [*task.cheaper(), "an optimizer with less state", "a smaller network"]
     return DoesNotFitError(
         f"out of memory in {what} with one sample at a time ({said}). What helps: {', '.join(helps)}, or closing what "
         f"else is on the card (nvidia-smi).{_kept(task)}"
     )
 
 
-def no_room_for_the_step(task: Any, said: str) -> DoesNotFitError:
+def no_room_for_the_step(task: Divisible, said: str) -> DoesNotFitError:
     return DoesNotFitError(
         f"out of memory in the optimizer's step ({said}). Some weights may be updated and others not, so the run stops "
         f"here, and nothing of this step is saved; a smaller micro-batch would not help. What helps: an optimizer that "
@@ -284,12 +348,5 @@ def outside_of_a_step(error: BaseException) -> str:
     )
 
 
-def _cheaper(task: Any) -> list[str]:
-    """The task's own knobs that make a sample need less."""
-    sizes = [f"a smaller model.{name} (now {getattr(task, name)})" for name in _SAMPLE_SIZES if hasattr(task, name)]
-    return [*([] if task.gradient_checkpointing else ["model.gradient_checkpointing true"]), *sizes]
-
-
-def _kept(task: Any) -> str:
-    training = task._trainer is not None and task.trainer.state.fn == "fit"
-    return " The checkpoint saved last is whole: zoo fit --resume goes on from it." if training else ""
+def _kept(task: Divisible) -> str:
+    return " The checkpoint saved last is whole: zoo fit --resume goes on from it." if task.is_fitting else ""

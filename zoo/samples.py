@@ -3,16 +3,23 @@
 A data module yields samples and knows no model; a task's encoder turns them into items and batches and knows no file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 Split = Literal["train", "validation", "test", "predict"]
 Item = dict[str, Any]
 Batch = dict[str, Any]
+INDEX = "index"
+"""In every batch of a loader: the number of each sample in its split."""
+
+_SINGLE = (str, bytes, PathLike, Mapping, np.ndarray, torch.Tensor)
+"""What is one input, although it can be iterated over."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,16 @@ class ImageSample:
         return self.name or (str(self.image) if isinstance(self.image, (str, Path)) else "picture")
 
 
+def as_samples(inputs: Any, kind: type) -> list[Any]:
+    """Samples of inputs to predict from, or of a single one: a text, a path, a picture is one input, not several.
+
+    Args:
+        kind: the class of the samples; what is not one yet is wrapped in it.
+    """
+    single = isinstance(inputs, (kind, *_SINGLE)) or not isinstance(inputs, Iterable)
+    return [x if isinstance(x, kind) else kind(x) for x in ([inputs] if single else inputs)]
+
+
 class Encoder:
     """From samples to batches, without weights: small and picklable, because data workers run it.
 
@@ -88,6 +105,10 @@ class Encoder:
     def arrange(self, items: Sequence[Item]) -> Sequence[Item]:
         """The items as training or evaluation sees them: cut, joined, packed. Must answer by index, in any process."""
         return items
+
+    def lengths(self, items: Sequence[Item]) -> Sequence[int] | None:
+        """Of each arranged item, for batches of samples of about the same length; None where all are alike."""
+        return None
 
     def augment(self, item: Item, stream: torch.Generator) -> Item:
         """Training only. Draws from `stream` and nothing else."""

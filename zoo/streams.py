@@ -6,7 +6,7 @@ process and after every crash, because nothing of it lives between two uses.
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -30,6 +30,30 @@ def generator(*parts: Part) -> torch.Generator:
 def permutation(count: int, *parts: Part) -> Tensor:
     """[count] int64: an order of 0 .. count - 1."""
     return torch.randperm(count, generator=generator(*parts))
+
+
+class Draws:
+    """The streams of one batch, one for all of it and one for each sample. Each use begins them anew.
+
+    Args:
+        whole: name of the stream for the whole batch.
+        samples: names of the streams of its samples.
+    """
+
+    def __init__(self, whole: Sequence[Part], samples: Sequence[Sequence[Part]]):
+        self._whole, self._samples = whole, samples
+
+    def whole(self, *purpose: Part) -> torch.Generator:
+        """For what takes several samples at once: which are mixed with each other, say."""
+        return generator(*self._whole, *purpose)
+
+    def each(self, draw: Callable[[torch.Generator], Tensor], *purpose: Part) -> Tensor:
+        """[B, …]: what `draw` makes of the stream of each sample, the same whatever batch the sample is in.
+
+        Args:
+            purpose: tells apart what is drawn in several calls.
+        """
+        return torch.stack([draw(generator(*names, *purpose)) for names in self._samples])
 
 
 def seed(*parts: Part) -> None:

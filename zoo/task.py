@@ -1,9 +1,9 @@
 """Task: the one loop of training, validation, test and prediction. A new task writes what is special about it."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -11,14 +11,16 @@ from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from zoo import guards, microbatch, optim, probe, recovery, streams
-from zoo.checkpoint import loop_state, mismatch, without_frozen
+from zoo import descent, guards, microbatch, optim, prepare, probe, recovery, streams
+from zoo.checkpoint import loop_state, mismatch, wholly_frozen, without_frozen
+from zoo.display import Display
 from zoo.errors import ConfigError
 from zoo.means import ExactMeans
-from zoo.microbatch import Batch, Loss
+from zoo.microbatch import Loss
 from zoo.optim import Schedule
 from zoo.precision import check_trainable_is_32_bit
-from zoo.samples import Encoder, Split
+from zoo.ranks import Together
+from zoo.samples import Batch, Encoder, Split, as_samples
 
 _NEVER_CALLED = {
     "optimizer_step": "an optimizer class of your own (model.optimizer), or on_before_optimizer_step",
@@ -28,7 +30,7 @@ _NEVER_CALLED = {
 }
 
 
-class Task(LightningModule):
+class Task(Display, LightningModule):
     """What is trained, and by which loss. Subclasses write:
 
     - `configure_model()`: set `self.network`; idempotent; called when the data is known;
@@ -37,14 +39,18 @@ class Task(LightningModule):
     - `example_batch(n)`: the largest batch of n samples that the encoder can yield, made from nothing;
     - `evaluate(batch)`, `figures(...)`: when the loss is not the metric;
     - `adapt(samples)`: when the network depends on the training data (vocabulary, number of labels);
-    - `predict_batch(batch)` and `save_model(folder)`.
+    - `prepare(batch, draws, split)`: when something is drawn at random (mixup, the noise of diffusion);
+    - `predict_batch(batch)` and `save_model(folder)`; and what of `Display` it can show better.
+
+    A task with several optimizers writes `configure_optimizers` and `training_step`, of `optimizer_for` and `descend`.
 
     The constructor stores plain arguments and nothing else: no download, no network.
 
     Args:
         optimizer: by class path; it is called with the parameter groups.
         schedule: of the learning rate after the warm-up, down to 0 at the last step (or constant).
-        warmup_steps: steps of linear rise; below 1, their share of all steps.
+        warmup_steps: steps of linear rise; below 1, their share of all steps. The first one has 1 / warmup_steps of the
+            learning rate (others begin with 0, which trains nothing).
         micro_batch_size: samples that go through the network at a time; null for the whole batch, auto for as many as
             fit: tried out on a card before the first step, all on a CPU. It decides memory and speed and not the
             result (up to rounding, and up to masks that the network draws inside, as dropout). Where memory runs out
@@ -96,13 +102,13 @@ class Task(LightningModule):
         self.restored = False
         """Whether all weights are to come from a checkpoint, so that pretrained ones need not be loaded."""
         self.last_figures: dict[str, float] = {}
-        """Figures of the last evaluation."""
-        self.step_loss = torch.zeros(())
-        """Loss of the step in progress, over the whole batch."""
-        self._means = ExactMeans()
+        self.step_loss: Tensor = torch.zeros(())
+        self.targets_in_step: Any = 0
+        """Loss of the step in progress, over the whole batch, and how many targets it is over."""
         self.at_once: dict[str, int] = {}
         """Samples at a time in evaluation and in prediction, once memory has run out there."""
-        self.retries = recovery.Retries()
+        self._means, self.retries = ExactMeans(), recovery.Retries()
+        self.together: dict[str, Together] = defaultdict(Together)
 
     @property
     def seed(self) -> int:
@@ -111,6 +117,10 @@ class Task(LightningModule):
     @property
     def name(self) -> str:
         return f"{type(self).__module__}.{type(self).__qualname__}"
+
+    @property
+    def is_fitting(self) -> bool:
+        return self._trainer is not None and self.trainer.state.fn == "fit"
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Take over what was learned of the data, before data and network are made. Weights are loaded later."""
@@ -129,7 +139,7 @@ class Task(LightningModule):
         raise NotImplementedError
 
     def loss(self, batch: Batch) -> Loss:
-        """(sum over targets, number of targets), or named pairs of them, each divided by its count and then added."""
+        """(sum over targets, their number), or named pairs of them, each divided by its count and then added."""
         raise NotImplementedError
 
     def count(self, batch: Batch) -> Mapping[str, Tensor] | None:
@@ -151,21 +161,9 @@ class Task(LightningModule):
         """
         return means
 
-    def protocol(self, split: Split) -> dict[str, Any]:
-        """How the figures were measured, so that they can be compared."""
-        return {}
-
     def predict_batch(self, batch: Batch) -> list[dict[str, Any]]:
         """One plain dictionary per sample. What it draws at random is seeded by the loop."""
         raise NotImplementedError
-
-    def show(self, prediction: dict[str, Any]) -> str:
-        """A prediction as a line or two on the screen."""
-        return str(prediction)
-
-    def preview(self) -> list[str]:
-        """A few lines that show what the network does now; shown after every validation."""
-        return []
 
     def example_batch(self, n: int) -> Batch:
         raise NotImplementedError
@@ -180,10 +178,12 @@ class Task(LightningModule):
     def check_samples(self, samples: Sequence[Any], split: Split) -> None:
         """Refuse samples that the network as it is cannot learn from or be measured on (an unknown class, say)."""
 
-    def mix(self, batch: Batch, stream: torch.Generator) -> Batch:
-        """A training batch as the loss sees it, where that takes several samples at once: mixup, say.
+    def prepare(self, batch: Batch, draws: streams.Draws, split: Split) -> Batch:
+        """A batch as `loss`, `evaluate` or `predict_batch` sees it, with whatever is drawn at random for it.
 
-        Called on the whole batch of this process, on the CPU, before it is cut. Draws from `stream` and nothing else.
+        Called on the whole batch of this process, on the CPU, before it is cut: once a step in training, once a batch
+        in evaluation and prediction. Draws from `draws` and nothing else: `draws.each` gives a sample the same noise in
+        whatever batch, piece or process it is, a new one at every step of training, and always the same in evaluation.
         """
         return batch
 
@@ -199,13 +199,20 @@ class Task(LightningModule):
         """What the optimizer is told of a parameter: `weight_decay`, and `lr_scale`, a factor of its learning rate."""
         return optim.spare_vectors(name, parameter)
 
+    def cheaper(self) -> list[str]:
+        """What would make a sample need less memory, for those who have run out of it."""
+        return [] if self.gradient_checkpointing else ["model.gradient_checkpointing true"]
+
+    def trim(self, piece: Batch) -> Batch:
+        """A piece without the padding that only longer samples of other pieces need, on its way to the device."""
+        return piece
+
+    def prediction_settings(self) -> Any:
+        """What decides how much memory a prediction takes, beside the network and `prediction_example`."""
+
     def to_compile(self) -> Module:
         """What `compile` compiles: what `loss` calls."""
         return self.network
-
-    def write_evidence(self, folder: Path) -> list[Path]:
-        """Files that show more of the last test than its figures do. Returns what was written."""
-        return []
 
     def save_model(self, folder: Path) -> None:
         """Write what plain transformers, timm or diffusers load."""
@@ -213,8 +220,12 @@ class Task(LightningModule):
 
     # Training ---------------------------------------------------------------------------------------------------
 
-    def configure_optimizers(self) -> Optimizer:
-        groups = optim.parameter_groups(self, self.parameter_settings)
+    def configure_optimizers(self) -> Optimizer | list[Optimizer]:
+        return self.optimizer_for(self)
+
+    def optimizer_for(self, part: Module) -> Optimizer:
+        """An optimizer as the config says, of what is trained in a part of the task."""
+        groups = optim.parameter_groups(part, self.parameter_settings)
         if not groups:
             raise ConfigError("nothing to train: every parameter of the network is frozen.")
         optimizer = self.optimizer(groups)
@@ -224,62 +235,54 @@ class Task(LightningModule):
         return optimizer
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        optimizer: Any = self.optimizers()
-        step, total = self.global_step, self.trainer.total_steps
-        optim.set_lr(optimizer.param_groups, self.lr_factor(step, total))
-        optimizer.zero_grad()
-        batch = self._mixed(batch, step)
-        pieces = recovery.accumulate(
-            self,
-            batch,
-            backward=self._backward,
-            stream=(self.seed, "network", step, self.trainer.global_rank),
-            counts=self._counts(batch),
-            forget=optimizer.zero_grad,
-        )
-        totals = microbatch.finish(pieces, self.parameters())
-        means = totals.means()
-        self.step_loss = torch.stack(list(means.values())).sum()
-        recovery.update(self, optimizer)
+        count = None if type(self).count is Task.count else self.count
+        means = self.descend(batch, self.loss, self.optimizers(), count)
         self.log("train/loss", self.step_loss, prog_bar=True, batch_size=1)
         if len(means) > 1:
             self.log_dict({f"train/{name}": mean for name, mean in means.items()}, batch_size=1)
-        self.log("train/lr", max(group["lr"] for group in optimizer.param_groups), batch_size=1)
-        self.log("train/micro_batch_size", float(recovery.largest_piece(self, batch)), batch_size=1)
-        self.log("step", float(self.global_step), batch_size=1)  # loggers take it as their step: steps done so far
-        self.trainer.targets_done += next(iter(totals.counts.values()))
-        recovery.ease(self, batch)
 
-    def _mixed(self, batch: Batch, step: int) -> Batch:
-        return self.mix(batch, streams.generator(self.seed, "mix", step, self.trainer.global_rank)) if batch else batch
+    def descend(
+        self,
+        batch: Batch,
+        loss: Callable[[Batch], Loss],
+        optimizer: Any,
+        count: Callable[[Batch], Mapping[str, Tensor] | None] | None = None,
+    ) -> dict[str, Tensor]:
+        """One step of an optimizer down a loss of the whole batch, in as many pieces as memory asks for.
+
+        Only what the optimizer has is trained in it; all else is as if frozen. One batch may see several of them, of
+        several optimizers, or none: what counts as a step of the run is the batch.
+
+        Args:
+            count: as the method `count`, for a loss of several pairs.
+
+        Returns:
+            The exact mean of each pair over the batch, over all processes.
+        """
+        return descent.descend(self, batch, loss, optimizer, count)
 
     def lr_factor(self, step: int, total: int) -> float:
-        """What the learning rate is multiplied with at `step`: a function of nothing else."""
+        """What the learning rate is multiplied with at `step`."""
         warmup = self.warmup_steps if self.warmup_steps >= 1 else round(self.warmup_steps * total)
         return optim.lr_factor(step, total, self.schedule, int(warmup))
 
-    def _backward(self, loss: Tensor) -> None:
-        if not loss.requires_grad:
-            raise ConfigError(
-                "the loss depends on no trainable parameter, so there is no gradient at all. "
-                "Is the whole network frozen, or does loss() detach its result?"
-            )
-        with self.trainer.strategy.block_backward_sync() if self.trainer.world_size > 1 else torch.enable_grad():
-            self.manual_backward(loss)
-
-    def _counts(self, batch: Batch) -> dict[str, Tensor] | None:
-        everyone = microbatch.gather(self.count(batch) if batch else {})
-        if any(theirs is None for theirs in everyone):
-            return None
-        names = {name: None for theirs in everyone for name in theirs or {}}
-        return {name: torch.as_tensor(sum(theirs[name] for theirs in everyone if theirs)) for name in names} or None
-
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """A batch stays in host memory; its pieces move one by one."""
-        return batch
+        """A batch is prepared and stays in host memory; its pieces move one by one."""
+        return self.prepared(batch, prepare.split_in_hand(self.trainer), self.global_step)
+
+    def prepared(self, batch: Batch, split: Split, step: int = 0) -> Batch:
+        """What `prepare` makes of a batch: at this step, if it is one of training."""
+        return prepare.prepared(self, batch, split, step)
 
     def place(self, piece: Batch) -> Batch:
-        return super().transfer_batch_to_device(piece, self.device, 0)
+        return super().transfer_batch_to_device(self.trim(piece), self.device, 0)
+
+    def train(self, mode: bool = True) -> Self:
+        """As ever, but what is wholly frozen stays in evaluation: no dropout, no moving statistics."""
+        super().train(mode)
+        for module in wholly_frozen(self).values():
+            module.eval()
+        return self
 
     def on_fit_start(self) -> None:
         self.train()  # transformers hands its pretrained networks over in eval mode, and Lightning leaves them so
@@ -292,10 +295,9 @@ class Task(LightningModule):
                 probe.choose(self, self.trainer.vram)
 
     def can_be_probed(self) -> bool:
-        limited = self.device.type == "cuda" or self.trainer.vram is not None
-        has_example = type(self).example_batch is not Task.example_batch
-        has_data = getattr(self.trainer, "datamodule", None) is not None
-        return limited and has_example and has_data and recovery.batch_statistics(self) is None
+        has_limit = self.device.type == "cuda" or self.trainer.vram is not None
+        has_example = type(self).example_batch is not Task.example_batch and self.trainer.datamodule is not None
+        return has_limit and has_example and recovery.batch_statistics(self) is None
 
     # Evaluation -------------------------------------------------------------------------------------------------
 
@@ -303,7 +305,9 @@ class Task(LightningModule):
         self._means = ExactMeans()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._add(batch)
+        split = prepare.split_in_hand(self.trainer)
+        for loss in recovery.in_pieces(self, "evaluation", batch, self.evaluate, self.seed, split):
+            self._means.add(loss, self.device)
 
     def on_validation_epoch_end(self) -> None:
         self._report("val")
@@ -312,16 +316,10 @@ class Task(LightningModule):
         self._means = ExactMeans()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._add(batch)
+        self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
         self._report("test")
-
-    def _add(self, batch: Batch) -> None:
-        if not batch:  # the last batch may leave a process without samples
-            return
-        for loss in recovery.in_pieces(self, "evaluation", batch, self.evaluate, self.seed):
-            self._means.add(loss, self.device)
 
     def _report(self, prefix: str) -> None:
         means, counts = self._means.over_all_processes()
@@ -333,38 +331,40 @@ class Task(LightningModule):
 
     # Prediction -------------------------------------------------------------------------------------------------
 
-    def predict(self, inputs: Sequence[Any], seed: int = 0) -> list[dict[str, Any]]:
-        """Predictions for samples, or for what a sample is made of (a prompt, say), in their order.
+    def predict(self, inputs: Any, seed: int = 0) -> list[dict[str, Any]]:
+        """Predictions for samples, or for what a sample is made of (a prompt, a picture, a path …), in their order.
 
         Args:
+            inputs: a list of them, or a single one.
             seed: the same seed gives the same predictions.
         """
-        encoder, kind = self.encoder("predict"), self.sample_type
-        samples = [x if isinstance(x, kind) else kind(x) for x in inputs]
-        return self.predict_from(encoder.collate(encoder.encode(samples)), seed)
+        encoder, samples = self.encoder("predict"), as_samples(inputs, self.sample_type)
+        return self.predict_from(encoder.collate(encoder.encode(samples)), seed) if samples else []
 
     def predict_from(self, batch: Batch, seed: int = 0) -> list[dict[str, Any]]:
         """As `predict`, for a batch of the encoder for predictions."""
         was_training = self.training
         self.eval()
         try:
-            return self._predict(batch, seed, 0)
+            return self._predict(prepare.prepared(self, batch, "predict", seed=seed), seed)
         finally:
             self.train(was_training)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
-        return self._predict(batch, self.seed, batch_idx) if batch else []  # empty: no sample could be read
+        return self._predict(batch, self.seed)
 
-    def _predict(self, batch: Batch, *stream: streams.Part) -> list[dict[str, Any]]:
+    def _predict(self, batch: Batch, seed: int) -> list[dict[str, Any]]:
         eager = torch.compiler.set_stance("force_eager")  # sizes that grow by one would be compiled one by one
         with torch.inference_mode(), eager:
-            return list(chain.from_iterable(recovery.in_pieces(self, "prediction", batch, self.predict_batch, *stream)))
+            parts = recovery.in_pieces(self, "prediction", batch, self.predict_batch, seed)
+        return [prediction for part in parts for prediction in part]
 
     # Checkpoints ------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what was trained and one integer for the loops; plain types only."""
-        checkpoint["state_dict"] = without_frozen(self, checkpoint["state_dict"])
+        kept = without_frozen(self, checkpoint["state_dict"])
+        whole, checkpoint["state_dict"] = kept.keys() == checkpoint["state_dict"].keys(), kept
         checkpoint.pop("loops", None)
         checkpoint["zoo"] = {
             "task": self.name,
@@ -373,7 +373,7 @@ class Task(LightningModule):
             "total_steps": self.trainer.total_steps,
             "micro_batch_size": self.micro_batch_size,
             "learned": self.learned,
-            "is_whole": all(p.requires_grad for p in self.parameters()),
+            "is_whole": whole,
             "facts": self.trainer.facts(),
         }
 
@@ -389,7 +389,7 @@ class Task(LightningModule):
             made_by = checkpoint["zoo"]["task"]
             whose = "" if made_by == self.name else f", made by {made_by}, while the config says {self.name}"
             raise ConfigError(f"the checkpoint is of another network{whose}: {wrong}.")
-        if self._trainer is not None and self.trainer.state.fn == "fit":
+        if self.is_fitting:
             state, allowed = checkpoint["zoo"], self.trainer.allowed_changes
             changed = guards.check(state["facts"], self.trainer.facts(), allowed)
             if "model.micro_batch_size" not in allowed:

@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
-from zoo import probe
+from zoo import optim, probe, recovery
 from zoo.callbacks.bad_steps import BadSteps
 from zoo.callbacks.ema import EMA
 from zoo.callbacks.gradients import Gradients
@@ -29,7 +29,7 @@ class Trainer(LightningTrainer):
 
     Args:
         max_epochs: passes over the training data; null for no limit, if max_steps gives one.
-        max_steps: optimizer steps; the run ends at whichever limit comes first, and both keep their meaning on resume.
+        max_steps: batches; the run ends at whichever limit comes first, and both keep their meaning on resume.
         gradient_clip_val: largest norm of the gradient of a whole batch; null for no clipping.
         accumulate_grad_batches: refused; model.micro_batch_size does it exactly.
         vram: memory that torch may use on each card, as 12GB; null for what is free. On a CPU it only guides
@@ -92,8 +92,14 @@ class Trainer(LightningTrainer):
         )
 
     @property
+    def global_step(self) -> int:
+        """Batches trained on so far, whatever number of optimizers has seen each of them."""
+        batches: Any = self.fit_loop.epoch_loop.batch_progress.total
+        return int(batches.processed)
+
+    @property
     def total_steps(self) -> int:
-        """Optimizer steps of the whole run, known from its start."""
+        """Steps of the whole run, known from its start."""
         by_epochs = math.inf if self.max_epochs in (None, -1) else self.max_epochs * self.num_training_batches
         return int(min(by_epochs, self.step_limit))
 
@@ -140,12 +146,19 @@ class _Steps(Callback):
     def on_train_start(self, trainer: Any, *_: Any) -> None:
         trainer.should_stop |= trainer.global_step >= trainer.step_limit  # resumed with nothing left but the export
 
-    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
-        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # else off by one after a resume
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        pl_module.targets_in_step = 0
+        factor = pl_module.lr_factor(trainer.global_step, trainer.total_steps)
+        for optimizer in trainer.optimizers:
+            optim.set_lr(optimizer.param_groups, factor)
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step >= trainer.step_limit:
-            trainer.should_stop = True
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        pl_module.log("train/lr", max(g["lr"] for o in trainer.optimizers for g in o.param_groups), batch_size=1)
+        pl_module.log("train/micro_batch_size", float(recovery.largest_piece(pl_module, batch)), batch_size=1)
+        pl_module.log("step", float(trainer.global_step), batch_size=1)  # loggers take it as their step
+        trainer.targets_done += pl_module.targets_in_step
+        recovery.ease(pl_module, batch)
+        trainer.should_stop |= trainer.global_step >= trainer.step_limit
 
 
 class _BrokenSamples(Callback):

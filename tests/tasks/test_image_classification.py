@@ -321,7 +321,7 @@ def test_the_mixed_loss_is_that_of_mixed_one_hot_targets(vit: Path):
     mixing = Augmentation(mixup=0.3, label_smoothing=0.1, scale=1)
     task = zoo.ImageClassification(pretrained=str(vit), augmentation=mixing, optimizer=SGD)
     trainer(0).validate(task, datamodule=digits(), verbose=False)
-    batch = task.train().mix(task.example_batch(6), torch.Generator().manual_seed(0))
+    batch = task.train().prepared(task.example_batch(6), "train")
     total, count = task.loss(batch)
     one_hot = torch.eye(10)
     share = batch["share"][:, None]

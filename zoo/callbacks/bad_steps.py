@@ -58,25 +58,33 @@ class BadSteps(Callback):
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         assert self.gradients.norm is not None
         bad = ~(self.gradients.norm.isfinite() & pl_module.step_loss.to(self.gradients.norm.device).isfinite())
-        self._flags.append((trainer.global_step, bad))
+        step = trainer.global_step
+        if self._flags and self._flags[-1][0] == step:  # of another optimizer, or an earlier step of this one
+            self._flags[-1] = step, bad | self._flags[-1][1]
+        else:
+            self._flags.append((step, bad))
         pl_module.log("train/skipped", self._so_far(), batch_size=1)
-        if optim.on_device(optimizer):
+        if (scaler := getattr(trainer.precision_plugin, "scaler", None)) is not None:
+            tell(scaler, optimizer, bad)
+        elif optim.on_device(optimizer):
             optimizer.grad_scale, optimizer.found_inf = None, bad.float()
-            optimizer._step_supports_amp_scaling = True  # a scaler, if there is one, sets found_inf itself
+            optimizer._step_supports_amp_scaling = True
         elif bad.item():
             for group in optimizer.param_groups:
                 for p in group["params"]:
                     p.grad = None
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
-        optimizer, bad = trainer.optimizers[0], self._flags[-1][1]
+        if not self._flags or self._flags[-1][0] != trainer.global_step - 1:
+            return  # no optimizer has seen this batch
+        bad = self._flags[-1][1]
         for buffer, before in self._buffers:
             buffer.copy_(torch.where(bad.to(buffer.device), before, buffer))
-        if optim.on_device(optimizer):
+        on_device = [optim.on_device(optimizer) for optimizer in trainer.optimizers]
+        for optimizer in trainer.optimizers:
             optimizer._step_supports_amp_scaling = False
-            if len(self._flags) < IN_A_ROW:
-                return
-        self._count()
+        if not all(on_device) or len(self._flags) >= IN_A_ROW:
+            self._count()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._count()
@@ -142,6 +150,16 @@ class BadSteps(Callback):
         return "The loss is finite, its gradient is not: a smaller model.optimizer.lr, or a root or logarithm of 0."
 
 
+def tell(scaler: Any, optimizer: Any, bad: Tensor) -> None:
+    """Have a gradient scaler leave out the optimizer's step, and lower its scale, if `bad` says so.
+
+    It knows of infinite gradients only, and would overwrite what the optimizer is told by others.
+    """
+    found = scaler._per_optimizer_states[id(optimizer)]["found_inf_per_device"]
+    for device, infinite in found.items():
+        found[device] = torch.maximum(infinite, bad.to(device, infinite.dtype))
+
+
 # Looking into a step: what it saw is a function of its number, so it can be had again -----------------------------
 
 
@@ -151,8 +169,9 @@ def _keys(trainer: Any, step: int) -> list[tuple[int, int]]:
 
 
 def _piece(trainer: Any, keys: list[tuple[int, int]]) -> Any:
-    loader = trainer.train_dataloader
-    return trainer.lightning_module.place(loader.collate_fn([loader.dataset[key] for key in keys]))
+    loader, module = trainer.train_dataloader, trainer.lightning_module
+    batch = module.prepared(loader.collate_fn([loader.dataset[key] for key in keys]), "train", keys[0][0])
+    return module.place(batch)
 
 
 @contextmanager

@@ -19,19 +19,21 @@ class Gradients(Callback):
         self.clip_norm = clip_norm
         self.norm: torch.Tensor | None = None
         """Of the gradient of this step, before clipping."""
-        self.checked = False
+        self._checked: set[int] = set()
+        """Optimizers whose first step has been looked at."""
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        if not self.checked:
-            self._check(pl_module)
-            self.checked = True
+        if id(optimizer) not in self._checked:
+            self._check(pl_module, optimizer)
+            self._checked.add(id(optimizer))
         limit = float("inf") if self.clip_norm is None else self.clip_norm
         self.norm = torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], limit)
         pl_module.log("train/grad_norm", self.norm, batch_size=1)
 
     @staticmethod
-    def _check(module: Any) -> None:
-        trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    def _check(module: Any, optimizer: Any) -> None:
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        trainable = {name: p for name, p in module.named_parameters() if id(p) in own}
         without = [name for name, p in trainable.items() if p.grad is None]
         if len(without) == len(trainable):
             raise ConfigError(

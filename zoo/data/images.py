@@ -6,6 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+
 from zoo import streams
 from zoo.data import image_sources
 from zoo.datamodule import DataModule
@@ -13,7 +15,7 @@ from zoo.files import cache
 from zoo.files.forms import Found
 from zoo.paths import follow
 from zoo.pictures import reading
-from zoo.samples import ImageSample, Split
+from zoo.samples import Batch, ImageSample, Split
 
 
 class ImageData(DataModule):
@@ -103,11 +105,22 @@ class ImageData(DataModule):
     def train_dataloader(self) -> Any:
         loader: Any = super().train_dataloader()
         if self.show and self.trainer.is_global_zero:
-            keys = loader.batch_sampler.batch(self.trainer.global_step)[:64]
-            batch = loader.collate_fn([loader.dataset[key] for key in keys])
-            self.task.draw_batch(batch, Path(self.show), self.trainer.global_step)
-            print(f"written: {self.show}")
+            step = self.trainer.global_step
+            keys = loader.batch_sampler.batch(step)[:64]
+            self._draw(loader.collate_fn([loader.dataset[key] for key in keys]), step, Path(self.show))
         return loader
+
+    def _draw(self, batch: Batch, step: int, path: Path) -> None:
+        """A picture of a training batch as the network sees it, each image with what it is to learn of it."""
+        from zoo.pictures import drawing
+
+        batch = self.task.prepared(batch, "train", step)
+        captions = self.task.captions(batch)
+        if getattr(batch.get("image"), "dtype", None) != torch.uint8:
+            print("\n".join(captions))
+            return
+        drawing.mosaic(list(batch["image"]), captions, path)
+        print(f"written: {path}")
 
 
 def _share(samples: list[ImageSample], count: int, seed: int) -> list[ImageSample]:

@@ -168,8 +168,9 @@ class CausalLM(Task):
         return TokenEncoder(self.tokenizer, self.max_length, stride, self.packing)
 
     def example_batch(self, n: int) -> Batch:
-        ids = torch.randint(0, len(self.tokenizer), (n, self.max_length), generator=streams.generator("example batch"))
-        batch = {"input_ids": ids, "targets": ids}
+        known = min(len(self.tokenizer), self.network.get_input_embeddings().num_embeddings)
+        ids = torch.randint(0, known, (n, self.max_length), generator=streams.generator("example batch"))
+        batch = {"input_ids": ids, "targets": ids, "lengths": [self.max_length] * n}
         halves = torch.arange(self.max_length).remainder(self.max_length // 2 + 1).repeat(n, 1)
         return batch | ({"position_ids": halves} if self.packing is True else {})
 
@@ -179,6 +180,28 @@ class CausalLM(Task):
         positions = getattr(self.network.config, "max_position_embeddings", None) or self.max_length + new
         ids = torch.full((n, max(1, min(self.max_length, positions - new))), padding(self.tokenizer))
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "prompt": [""] * n, "at_least": new}
+
+    def prediction_settings(self) -> Any:
+        return self.sampling
+
+    def prepare(self, batch: Batch, draws: streams.Draws, split: Split) -> Batch:
+        """Nothing is drawn. On a GPU a token without an embedding would end the process without a word."""
+        rows = self.network.get_input_embeddings().num_embeddings
+        if (highest := int(batch["input_ids"].max())) >= rows:
+            raise DataError(
+                f"data.{split} has token {highest:,}, and the network's embedding knows tokens below {rows:,}. The "
+                f"tokenizer has {len(self.tokenizer):,} tokens. Set model.tokenizer to the one of this model."
+            )
+        return batch
+
+    def trim(self, piece: Batch) -> Batch:
+        if "lengths" not in piece:
+            return piece
+        longest = max(piece["lengths"])
+        return {name: x[:, :longest] if isinstance(x, Tensor) else x for name, x in piece.items()}
+
+    def cheaper(self) -> list[str]:
+        return [*super().cheaper(), f"a smaller model.max_length (now {self.max_length})"]
 
     def marked(self, item: Item) -> str:
         """The beginning of a document or conversation as the network gets it, what it learns of it in ⟦ ⟧."""

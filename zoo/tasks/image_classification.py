@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo import microbatch, optim, streams
+from zoo import microbatch, optim, ranks, streams
 from zoo.errors import ConfigError, DataError
 from zoo.microbatch import Loss
 from zoo.models import classifiers
@@ -168,14 +168,10 @@ class ImageClassification(Task):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "ImageClassification":
-        """As ever, but what is frozen stays in evaluation: its batch statistics must not move, nor its dropout draw."""
+        """As ever, but frozen batch statistics stay as they are."""
         super().train(mode)
-        if mode and hasattr(self, "network"):
-            if self.freeze_part == "backbone":
-                self.network.eval()
-                self.source.head(self.network).train()
-            if self.norm == "frozen":
-                classifiers.freeze_statistics(self.network)
+        if mode and hasattr(self, "network") and self.norm == "frozen":
+            classifiers.freeze_statistics(self.network)
         return self
 
     def parameter_settings(self, name: str, parameter: Any) -> dict[str, Any]:
@@ -219,6 +215,10 @@ class ImageClassification(Task):
                 + ("Give every picture a class." if None in found else "Use data with the same classes.")
             )
 
+    def cheaper(self) -> list[str]:
+        own = ["a smaller model.norm_batch_size"] if self._cut_by_norm else []
+        return [*own, *super().cheaper(), f"a smaller model.image_size (now {self.preprocessing.size})"]
+
     def encoder(self, split: Split) -> Encoder:
         return PictureEncoder(self.label_names, self.preprocessing, self.augmentation if split == "train" else None)
 
@@ -228,10 +228,10 @@ class ImageClassification(Task):
         images = torch.randint(0, 256, (n, 3, side, side), generator=generator, dtype=torch.uint8)
         return {"image": images, "label": torch.arange(n) % len(self.label_names)}
 
-    def mix(self, batch: Batch, stream: torch.Generator) -> Batch:
-        if not self.augmentation.mixes:
+    def prepare(self, batch: Batch, draws: streams.Draws, split: Split) -> Batch:
+        if split != "train" or not self.augmentation.mixes:
             return batch
-        images, partner, share = mix(batch["image"], self.augmentation, stream)
+        images, partner, share = mix(batch["image"], self.augmentation, draws.whole())
         return {**batch, "image": images, "other": batch["label"][partner], "share": share}
 
     # What is computed -------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ class ImageClassification(Task):
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        everyone = [mistake for theirs in microbatch.gather(self._mistakes) for mistake in theirs]
+        everyone = [mistake for theirs in ranks.gather(self._mistakes) for mistake in theirs]
         self._mistakes = sorted(everyone, key=lambda m: (-m["probability"], m["name"]))[:_MISTAKES]
 
     def write_evidence(self, folder: Path) -> list[Path]:
@@ -316,19 +316,14 @@ class ImageClassification(Task):
             written.append(drawing.mosaic(pictures, titles, folder / "mistakes.png"))
         return written
 
-    def draw_batch(self, batch: Batch, path: Path, step: int) -> None:
-        """A picture of a training batch as the network sees it, mixed and with its labels."""
-        from zoo.pictures import drawing
-
-        mixed = self._mixed(batch, step)
-        names = self.label_names
-        titles = [names[int(label)] for label in mixed["label"]]
-        if "share" in mixed:
-            titles = [
-                f"{float(share):.0%} {title}\n{float(1 - share):.0%} {names[int(other)]}"
-                for title, other, share in zip(titles, mixed["other"], mixed["share"], strict=True)
-            ]
-        drawing.mosaic(list(mixed["image"]), titles, path)
+    def captions(self, batch: Batch) -> list[str]:
+        names = [self.label_names[int(label)] for label in batch["label"]]
+        if "share" not in batch:
+            return names
+        return [
+            f"{float(share):.0%} {name}\n{float(1 - share):.0%} {self.label_names[int(other)]}"
+            for name, other, share in zip(names, batch["other"], batch["share"], strict=True)
+        ]
 
     def predict_batch(self, batch: Batch) -> list[dict[str, Any]]:
         probabilities = self.logits(batch).softmax(-1)

@@ -44,6 +44,9 @@ class TokenEncoder(Encoder):
     def arrange(self, items: Sequence[Item]) -> Windows:
         return Windows(items, self.length, self.stride, self.packing)
 
+    def lengths(self, items: Any) -> Any:
+        return items.lengths
+
     def collate(self, items: Sequence[Item]) -> Batch:
         longest = max(len(item["input_ids"]) for item in items)
         ids = torch.full((len(items), longest), padding(self.tokenizer))  # [B, T]
@@ -55,7 +58,7 @@ class TokenEncoder(Encoder):
             targets[row, :n] = torch.as_tensor(item["targets"])
             positions[row, :n] = torch.as_tensor(item["position_ids"])
         # Padding stands to the right of causal attention, which never looks there: no mask, and the fast kernel.
-        batch = {"input_ids": ids, "targets": targets}
+        batch = {"input_ids": ids, "targets": targets, "lengths": [len(item["input_ids"]) for item in items]}
         return batch | ({"position_ids": positions} if any(item["segments"] > 1 for item in items) else {})
 
     # Texts ------------------------------------------------------------------------------------------------------

@@ -98,6 +98,11 @@ class Windows(Sequence):
             counts[mine] = until[stops[mine] - self._chunk_bounds[i]] - until[starts[mine] - self._chunk_bounds[i]]
         return counts
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """[windows]: tokens of each."""
+        return np.add.reduceat((self.stops - self.starts)[self._order], self._rows[:-1])
+
     def describe(self) -> str:
         """How full the windows are, and what was left out."""
         filled = float((self.stops - self.starts).sum() / max(1, len(self) * self.length))
