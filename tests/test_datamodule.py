@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 from conftest import TEXT
 from contract_cases import ADAMW, trainer
+from torch import nn
+from toy import Toy, ToyData
 
 import zoo
 from zoo.data import text
 from zoo.errors import ConfigError, DataError
 from zoo.order import Order
 from zoo.tokens.encoders import TokenEncoder
+
+LENGTHS = [(7 * i) % 101 + 1 for i in range(103)]
 
 
 def order(step: int = 0, count: int = 23, seed: int = 0, rank: int = 0, world: int = 1) -> Order:
@@ -45,6 +49,57 @@ def test_processes_share_every_batch_without_a_double():
     parts = [first(order(rank=rank, world=3), 6) for rank in range(3)]
     whole = first(order(), 6)
     assert [list(chain.from_iterable(pieces)) for pieces in zip(*parts, strict=True)] == whole
+
+
+def by_length(step: int = 0, seed: int = 0, rank: int = 0, world: int = 1) -> Order:
+    """103 samples in batches of 4; LENGTHS are their lengths."""
+
+    def part(batch: list) -> list:
+        return batch[len(batch) * rank // world : len(batch) * (rank + 1) // world]
+
+    return Order(len(LENGTHS), 4, seed, part, lambda: step, LENGTHS)
+
+
+def padding(batches: list[list[int]]) -> int:
+    return sum(max(LENGTHS[i] for i in batch) * len(batch) - sum(LENGTHS[i] for i in batch) for batch in batches)
+
+
+def test_batches_by_length_have_every_sample_once_and_little_padding():
+    one, two = first(by_length(), 26), first(by_length(), 52)[26:]
+    assert sorted(chain.from_iterable(one)) == sorted(chain.from_iterable(two)) == list(range(103))
+    assert one != two
+    assert [len(batch) for batch in one] == [4] * 25 + [3]
+    assert padding(one) < 0.2 * padding(first(order(count=103), 26))
+
+
+def test_batches_by_length_come_in_no_order_of_length():
+    longest = [max(LENGTHS[i] for i in batch) for batch in first(by_length(), 25)]
+    assert longest != sorted(longest)
+    assert longest != sorted(longest, reverse=True)
+
+
+@pytest.mark.parametrize("step", [1, 25, 26, 27, 60])
+def test_batches_by_length_go_on_from_any_step(step: int):
+    assert first(by_length(step), 4) == first(by_length(), step + 4)[step:]
+
+
+def test_processes_share_batches_by_length():
+    parts = [first(by_length(rank=rank, world=3), 26) for rank in range(3)]
+    assert [list(chain.from_iterable(pieces)) for pieces in zip(*parts, strict=True)] == first(by_length(), 26)
+
+
+def test_windows_know_their_lengths(tiny_gpt2: Path, text_file: Path):
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=16, packing=False, optimizer=ADAMW)
+    data = zoo.TextData(train=str(text_file), documents="lines", batch_size=4, group_by_length=True)
+    t = trainer(1, limit_val_batches=0)
+    t.fit(task, datamodule=data)
+    items = data.items["train"]
+    assert t.train_dataloader.batch_sampler.lengths.tolist() == [len(item["input_ids"]) for item in items]
+
+
+def test_a_task_whose_samples_are_all_alike_cannot_group_them():
+    with pytest.raises(ConfigError, match=r"data\.group_by_length"):
+        trainer(1).fit(Toy([nn.Linear(3, 1)]), datamodule=ToyData(group_by_length=True))
 
 
 def test_a_batch_size_below_one_is_refused():

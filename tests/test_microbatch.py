@@ -56,6 +56,22 @@ def test_the_gradient_is_that_of_the_mean_over_all_targets(at_most: int | None):
     assert torch.allclose(gradient(weighted, at_most), weight.grad, rtol=1e-6)
 
 
+@pytest.mark.parametrize("targets", [1, 1000, 1_000_000])
+def test_what_goes_backward_is_about_a_mean(targets: int):
+    """In 16 bits the gradient of a sum over many targets would leave the range of numbers."""
+    passed: list[float] = []
+    weight = torch.nn.Parameter(torch.ones(()))
+
+    def loss(piece: microbatch.Batch) -> microbatch.Pair:
+        return (weight * piece["x"]).sum() * targets, 2 * targets
+
+    microbatch.accumulate(
+        {"x": torch.full((4,), 3.0)}, at_most=2, loss=loss,
+        backward=lambda loss: passed.append(float(loss.detach())), place=lambda piece: piece, stream=(0,),
+    )  # fmt: skip
+    assert 3 / 1.5 < sum(passed) < 3 * 1.5
+
+
 def two_pairs(weight: torch.Tensor, batch: microbatch.Batch) -> dict[str, microbatch.Pair]:
     return {"main": weighted(weight, batch), "other": ((batch["x"] @ weight).sum(), len(batch["n"]))}
 

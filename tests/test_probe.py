@@ -3,6 +3,7 @@
 import gc
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -184,6 +185,48 @@ def test_a_probe_changes_nothing_of_the_training(case: Case, optimizer: Any):
     plain = trained(None)
     torch.random.set_rng_state(before)
     assert torch.equal(trained("100GB"), plain)
+
+
+class Counts(nn.Module):
+    """Its buffer changes with every forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x
+
+
+def test_a_probe_puts_buffers_back():
+    task = Toy([Counts(), nn.Linear(3, 1)])
+    trainer(0, vram="1GB").fit(task, datamodule=ToyData())
+    assert task.network[0].calls == 0
+
+
+def test_what_was_found_is_forgotten_with_another_callback_or_another_version(monkeypatch: pytest.MonkeyPatch):
+    def found_in(*callbacks: Any) -> Path:
+        task = wide()
+        t = trainer(1, callbacks=[*callbacks], limit_val_batches=0)
+        t.fit(task, datamodule=ToyData())
+        return probe.remembered(task, "training", 8, 10**9)
+
+    plain, averaged = found_in(), found_in(zoo.EMA())
+    assert found_in() == plain != averaged
+    monkeypatch.setattr(probe.metadata, "version", lambda package: "another")
+    assert found_in() != plain
+
+
+def test_the_limit_of_one_trainer_is_not_that_of_the_next(monkeypatch: pytest.MonkeyPatch):
+    fractions: list[float] = []
+    total = SimpleNamespace(total_memory=24 * 10**9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: total)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, device: fractions.append(share))
+    card = torch.device("cuda", 0)
+    for limit in (None, 12 * 10**9, None):
+        probe.limit_process(card, limit)
+    assert fractions == [0.5, 1.0]
 
 
 # Prediction -------------------------------------------------------------------------------------------------------

@@ -84,10 +84,34 @@ def test_an_attempt_that_failed_elsewhere_is_repeated_here():
         RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"),
     ],
 )
 def test_out_of_memory_is_recognised(error: Exception):
     assert recovery.is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("word", ["GET", "FIND"])
+def test_a_convolution_without_an_engine_ran_out_of_memory_where_the_allocator_says_so(
+    word: str, monkeypatch: pytest.MonkeyPatch
+):
+    """cuDNN says the same where it does not support a convolution at all."""
+    counts = iter([3, 4, 4, 4, 4])
+    monkeypatch.setattr(recovery, "failed_allocations", lambda: next(counts))
+    tried = []
+
+    def attempt(size: int | None) -> str:
+        tried.append(size)
+        if len(tried) != 2:
+            raise RuntimeError(f"{word} was unable to find an engine to execute this computation")
+        return "done"
+
+    assert until_it_fits(attempt) == "done"
+    assert tried == [None, 4]
+    with pytest.raises(RuntimeError, match="unable to find an engine"):
+        until_it_fits(attempt)
 
 
 def test_the_cpu_running_out_of_memory_really_is_recognised():

@@ -50,6 +50,12 @@ def test_a_run_without_an_end_is_refused():
         zoo.Trainer(accelerator="cpu")
 
 
+@pytest.mark.parametrize("norm", [-1, 0, 0.0, float("nan"), float("inf")])
+def test_a_norm_that_turns_or_removes_the_gradient_is_refused(norm: float):
+    with pytest.raises(ConfigError, match=r"trainer\.gradient_clip_val is .* null for no clipping"):
+        zoo.Trainer(accelerator="cpu", max_steps=1, gradient_clip_val=norm)
+
+
 @pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2"])
 def test_a_strategy_that_shards_is_refused_for_now(strategy: str):
     with pytest.raises(ConfigError, match=f"trainer.strategy is {strategy}; zoo trains on one device"):

@@ -1,6 +1,7 @@
 """The `zoo` command; also `python -m zoo`."""
 
 import os
+import platform
 import sys
 from collections.abc import Sequence
 
@@ -24,9 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _let_memory_grow() -> None:
     """Have torch's allocator grow its blocks instead of adding new ones: pieces of changing sizes leave no holes.
 
-    Only before torch is imported, only where the driver can do it, and unless the user has said something else.
+    Only before torch is imported, only where the driver can do it, and unless the user has said something else. Under
+    WSL2 many drivers cannot: the first allocation fails (https://github.com/pytorch/pytorch/issues/192330).
     """
-    if sys.platform == "linux" and not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
+    said = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys()
+    if sys.platform == "linux" and not said and "microsoft" not in platform.uname().release.lower():
         os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 

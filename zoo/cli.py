@@ -163,6 +163,7 @@ class ZooCLI(LightningCLI):
             report.table("best checkpoint", figures, protocol)
         else:
             print("no validation took place: the run was shorter than the interval between two (trainer.check_val_…).")
+        model.to(self.trainer.strategy.root_device)  # Lightning has moved it to the CPU
         for text in previews.shown(model):
             print(text)
         run.write_figures(folder, "fit", {"figures": figures, "protocol": protocol})

@@ -63,6 +63,10 @@ class Trainer(LightningTrainer):
         strategy = kwargs.get("strategy", "auto")
         if not (strategy == "auto" or str(strategy).startswith("ddp") or isinstance(strategy, _STRATEGIES)):
             raise ConfigError(f"trainer.strategy is {strategy}; zoo trains on one device (auto) or with ddp for now.")
+        if gradient_clip_val is not None and not 0 < gradient_clip_val < math.inf:
+            raise ConfigError(
+                f"trainer.gradient_clip_val is {gradient_clip_val}: a largest norm above 0, or null for no clipping."
+            )
         self.asked_accumulation = accumulate_grad_batches
         self.step_limit = math.inf if max_steps == -1 else max_steps
         self.vram = None if vram is None else probe.in_bytes(vram)
@@ -214,5 +218,8 @@ def _visible_card() -> str:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not (smi := shutil.which("nvidia-smi")):
         return ""
     query = [smi, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):  # a driver that hangs
+        return ""
     return answer.stdout.strip().partition("\n")[0] if answer.returncode == 0 else ""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -125,7 +126,7 @@ def missing(torch: Torch | None, cards: list[Card]) -> Iterator[str]:
 
 
 def _install(torch: Torch) -> str:
-    if "microsoft" in os.uname().release.lower():
+    if "microsoft" in platform.uname().release.lower():
         return "install NVIDIA's newest driver on Windows (WSL2 has none of its own)"
     return f"sudo apt install nvidia-driver-{_DRIVERS.get(torch.cuda[0], 580) if torch.cuda else 580}, and reboot"
 
