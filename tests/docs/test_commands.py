@@ -1,0 +1,162 @@
+"""Every command in docs/ does what its page says, each by itself in a working directory as a reader has it.
+
+Only the training is cut short. What needs the hub or a GPU is checked as far as the command line goes without either.
+"""
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import TEXT
+from doc_pages import PAGES, ROOT, Page
+from PIL import Image
+from test_configs import CHATS
+
+from zoo import front, run
+
+TRAINING = ("fit", "validate", "test", "predict")
+SHORT = ["--trainer.accelerator=cpu", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"]
+SHORT_FIT = [*SHORT, "--trainer.max_steps=2"]
+OTHERS = ("git ", "cd ", "pip ", "uv ", "sudo ", "wsl ", "nvidia-smi", "sbatch ", "source ", "explorer.exe")
+Zoo = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with files of the reader's own and a finished run for text and for images."""
+    from zoo.__main__ import main
+
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    (folder / "my.txt").write_text(TEXT)
+    for name in ("cats", "dogs"):
+        (folder / "my_pictures" / name).mkdir(parents=True)
+        for i in range(12):
+            colour = (20 * i, 99, 200 if name == "cats" else 20)
+            Image.new("RGB", (16, 12), colour).save(folder / "my_pictures" / name / f"{i}.png")
+    (folder / "chats.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in CHATS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for config in ("quickstart", "quickstart_vision"):
+            assert main(["fit", "--config", f"configs/{config}.yaml", *SHORT_FIT]) == 0
+    return folder
+
+
+@pytest.fixture
+def desk(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True, symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def all_commands() -> list[Any]:
+    found: dict[str, Page] = {}
+    for page in PAGES:
+        for command in page.zoo_commands:
+            found.setdefault(command, page)
+    return [pytest.param(page, command, id=f"{page.path.stem}: {command}") for command, page in found.items()]
+
+
+@pytest.mark.parametrize(("page", "command"), all_commands())
+def test_the_command_does_what_its_page_says(page: Page, command: str, desk: Path, zoo_command: Zoo):
+    name, *flags = shlex.split(command)
+    lay_out(page, command, desk, zoo_command)
+    if needs_more_than_this_machine(flags):
+        assert front.answer([name, *flags]) is None
+        return
+    code, said, complaint = zoo_command(name, *flags, *shortened(name, flags))
+    assert (code, complaint) == (0, "")
+    assert "runs/" in said or name not in TRAINING or {"--print_config", "--help"} & {*flags}
+
+
+def write_files(folder: Path) -> None:
+    for page in PAGES:
+        for file in page.files:
+            (folder / file.title).write_text(file.text)
+
+
+def lay_out(page: Page, command: str, desk: Path, zoo_command: Zoo) -> None:
+    """The files that the pages have their reader make, and the run that the command names."""
+    write_files(desk)
+    for earlier in page.zoo_commands[: page.zoo_commands.index(command)]:
+        if earlier.startswith("init "):
+            assert zoo_command(*shlex.split(earlier))[0] == 0
+    latest = desk / "runs" / ("quickstart_vision" if "--image" in command else "quickstart") / "1"
+    for named in re.findall(r"runs/[\w-]+/\d+", command):
+        if not Path(named).exists():
+            shutil.copytree(latest, desk / named)
+    run.make_latest(latest.relative_to(desk))
+
+
+def needs_more_than_this_machine(flags: list[str]) -> bool:
+    """Whether weights or data come from the hub, or several devices or a logger's account are asked for."""
+    if {"--print_config", "--help"} & {*flags} or any(f.startswith("--resume") for f in flags):
+        return False
+    values = dict(pairwise(flags))
+    sources = {values.get("--model.pretrained"), values.get("--data.train")}
+    for flag, value in pairwise(flags):
+        if flag == "--config":
+            config = yaml.safe_load(Path(value).read_text())
+            model, data = (config.get(part, {}).get("init_args", {}) for part in ("model", "data"))
+            sources |= {model.get("pretrained"), model.get("tokenizer")}
+            sources |= {data.get("train")} if "--data.train" not in values else set()
+    away = any(s and not s.startswith(("python:", "runs/")) and not Path(s).exists() for s in sources)
+    return away or bool({"--trainer.devices", "--trainer.num_nodes"} & {*flags}) or "wandb" in " ".join(flags)
+
+
+def shortened(name: str, flags: list[str]) -> list[str]:
+    if any(f.startswith("--resume") for f in flags) or name not in TRAINING or {"--help", "--print_config"} & {*flags}:
+        return []
+    if name == "predict":
+        return ["--trainer.accelerator=cpu", *([] if "--image" in flags else ["--model.sampling.max_new_tokens=4"])]
+    return SHORT_FIT if name == "fit" else SHORT
+
+
+def python_blocks() -> list[Any]:
+    return [
+        pytest.param(block.text, id=page.path.stem)
+        for page in PAGES
+        for block in page.blocks
+        if block.kind == "python" and not block.title
+    ]
+
+
+@pytest.mark.parametrize("code", python_blocks())
+def test_the_python_of_the_page_runs(code: str, desk: Path):
+    write_files(desk)
+    exec(code, {})
+
+
+def console_blocks() -> list[Any]:
+    blocks = [(page, block.text) for page in PAGES for block in page.blocks if block.kind == "console"]
+    return [pytest.param(text, id=f"{page.path.stem}: {text.partition(chr(10))[0]}") for page, text in blocks]
+
+
+@pytest.mark.parametrize("text", console_blocks())
+def test_the_command_prints_what_its_page_shows(text: str, desk: Path, zoo_command: Zoo):
+    command, _, shown = text.partition("\n")
+    _, said, complaint = zoo_command(*shlex.split(command.removeprefix("$ uv run zoo ").removeprefix("$ zoo ")))
+    assert said + complaint == shown
+
+
+def test_other_commands_are_of_known_programs():
+    others = {line for page in PAGES for line in page.commands if not line.startswith("uv run zoo ")}
+    assert [line for line in others if not line.startswith(OTHERS)] == []
+
+
+def test_data_files_of_the_pages_can_be_read(here: Path):
+    from zoo import TextData
+
+    page = next(page for page in PAGES if page.path.stem == "data_formats")
+    assert len(page.files) > 4
+    for file in page.files:
+        (here / file.title).write_text(file.text)
+        assert TextData(train=file.title).samples("train"), file.title

@@ -1,0 +1,158 @@
+"""Write the reference pages of the command line and of the config keys, out of the help texts and zoo/schema.json.
+
+    uv run python tools/reference.py
+
+Run it when a key, a help text or a command has changed; tests/docs/test_reference.py says when that is due.
+"""
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from zoo import helptext
+from zoo.request import COMMANDS, OTHERS
+from zoo.settings.schema import load
+
+DOCS = Path(__file__).parent.parent / "docs" / "reference"
+_CLI = """\
+# Command line
+
+This page is written by `tools/reference.py` from the program's own help.
+
+A command is `zoo COMMAND`, or `uv run zoo COMMAND` inside a clone. Help and mistakes are answered before torch is
+imported. What the codes mean that a command ends with is on the page [Exit codes](exit_codes.md).
+"""
+_CONFIG = """\
+# Config keys
+
+This page is written by `tools/reference.py` from `zoo/schema.json`.
+
+A config is a YAML file with the sections `model`, `data`, `trainer`, `checkpoint` and the key `seed_everything`.
+`model` and `data` name a class by `class_path` and give its arguments in `init_args`. Every key is a flag too:
+`model.init_args.max_length` in a file is `--model.max_length 256` on the command line.
+
+Settings are merged in this order, and the later one wins: `zoo/defaults.yaml`, each `--config` from left to right,
+then flags. `--print_config` prints the result with every default, and trains nothing.
+
+A list such as `callbacks:` replaces the list of an earlier file, and `callbacks+:` appends to it.
+"""
+_INTRODUCTIONS = {
+    "zoo.Trainer": (
+        "trainer",
+        "These are the keys that zoo documents or changes. The others are those of Lightning's "
+        "[Trainer](https://lightning.ai/docs/pytorch/stable/common/trainer.html). The last column of the table is "
+        "empty for them. `zoo/defaults.yaml` sets some defaults, and these are the ones shown here.",
+    ),
+    "zoo.Checkpoints": ("checkpoint", ""),
+    "zoo.Task": ("model, in every task", "A task of your own has these keys, and those of its constructor."),
+    "zoo.DataModule": ("data, in every data module", "A data module of your own has these keys as well."),
+    "zoo.EMA": ("callback zoo.EMA", ""),
+    "zoo.TrigramBaseline": ("callback zoo.TrigramBaseline", ""),
+}
+
+
+def cli() -> str:
+    parts = [_CLI, _block("zoo --help", helptext.overview())]
+    said = {name: helptext.command(name, []) for name in COMMANDS}
+    said |= {name: importlib.import_module(f"zoo.commands.{name}").USAGE for name in OTHERS}
+    parts += [f"## zoo {name}\n\n{_block(f'zoo {name} --help', text)}" for name, text in said.items()]
+    return "\n".join(parts)
+
+
+def _block(command: str, said: str) -> str:
+    return f"```text\n$ {command}\n{said.rstrip()}\n```\n"
+
+
+def config() -> str:
+    schema = load()
+    ours = {name: found for name, found in schema.definitions.items() if name.startswith("zoo.")}
+    tasks, data = schema.subclasses("zoo.Task"), schema.subclasses("zoo.DataModule")
+    order = [*(n for n in tasks if n in ours), *(n for n in data if n in ours), "zoo.Trainer", "zoo.Checkpoints"]
+    order += [name for name in ours if name not in order and "x-base" in ours[name]]
+    parts = [_CONFIG]
+    for name in order:
+        title, about = _INTRODUCTIONS.get(name, (_section(name, tasks, data), ""))
+        parts.append(f"## {title}\n\n{_sentence(ours[name].get('description', ''))} {about}".rstrip() + "\n")
+        if rows := [*_rows(title.partition(" ")[0].rstrip(","), name, ours[name])]:
+            parts.append("\n".join(["| key | takes | default | meaning |", "|---|---|---|---|", *rows]) + "\n")
+    return "\n".join(parts)
+
+
+def _section(name: str, tasks: list[str], data: list[str]) -> str:
+    kind = "model" if name in tasks else "data" if name in data else "class"
+    return f"{kind} {name}"
+
+
+def _rows(section: str, name: str, definition: dict[str, Any]) -> Iterator[str]:
+    schema, prefix = load(), f"{section}." if section in ("model", "data", "trainer", "checkpoint") else ""
+    for key, expected in definition["properties"].items():
+        yield _row(f"{prefix}{key}", expected, key in definition.get("x-required", []), _default(name, key, expected))
+        inner = schema.resolved(expected)
+        for below, more in inner.get("properties", {}).items() if "x-home" in inner else ():
+            yield _row(f"{prefix}{key}.{below}", more, False, more.get("default"))
+
+
+def _default(name: str, key: str, expected: dict[str, Any]) -> Any:
+    ours = helptext.Layers(load())
+    ours.add_file(helptext.DEFAULTS)
+    node = ours.node("trainer", key) if name == "zoo.Trainer" else None
+    return node.plain() if node is not None and node.value is not None else expected.get("default")
+
+
+def _row(key: str, expected: dict[str, Any], required: bool, default: Any) -> str:
+    shown = "**required**" if required else "" if default is None else f"`{_yaml(default)}`"
+    about = re.sub(r"\s*Default: \S+$", "", expected.get("description", ""))
+    cells = [f"`{key}`", kind(expected), shown, _sentence(about)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, str):
+        return value.replace("\n", "\\n") or "''"
+    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if not text or text.endswith((".", "…")) else ".")
+
+
+def kind(expected: dict[str, Any]) -> str:
+    """What a key takes, in words."""
+    if "x-class" in expected:
+        return f"a class: {expected['x-class']}"
+    if "anyOf" in expected:
+        branches = [kind({**{k: v for k, v in expected.items() if k != "anyOf"}, **b}) for b in expected["anyOf"]]
+        return " or ".join(dict.fromkeys(branch for branch in branches if branch))
+    if "enum" in expected:
+        return ", ".join(f"`{_yaml(choice)}`" for choice in expected["enum"])
+    if "$ref" in expected:
+        return "a group of keys"
+    types = expected.get("type", [])
+    types = sorted([types] if isinstance(types, str) else types, key="null".__eq__)
+    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+    names |= {"array": "list", "object": "mapping", "null": "null"}
+    said = [names[t] for t in types]
+    numbers = " or ".join(word for word in said if "number" in word)
+    words = [" ".join([numbers, *_limits(expected)]) if numbers else "", *(w for w in said if "number" not in w)]
+    return " or ".join(word for word in words if word)
+
+
+def _limits(expected: dict[str, Any]) -> Iterator[str]:
+    words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
+    yield from (f"{word} {expected[name]}" for name, word in words.items() if name in expected)
+
+
+PAGES = {"cli.md": cli, "config.md": config}
+
+
+def main() -> None:
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page())
+        print(f"written: docs/reference/{name}")
+
+
+if __name__ == "__main__":
+    main()

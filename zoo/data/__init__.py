@@ -1,0 +1,1 @@
+"""One file per modality: where samples come from."""

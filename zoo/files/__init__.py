@@ -1,0 +1,1 @@
+"""What is read and kept for every modality."""

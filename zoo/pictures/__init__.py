@@ -1,0 +1,1 @@
+"""What is known about images and belongs to no task."""
