@@ -11,6 +11,8 @@ import torch
 from zoo.errors import DataError
 
 _NAMED = 10
+_FEW, _TENTH = 5, 0.1
+"""So many broken samples never stop a run, where they are at most this share: one bad file in 99 is no reason."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class BadSamples:
     """The list of what could not be read, in memory and, once there is a place for it, on disk.
 
     Args:
-        limit: share of a split's samples above which the run stops.
+        limit: share of a split's samples above which the run stops, unless they are very few. 0 for none at all.
     """
 
     def __init__(self, limit: float):
@@ -48,27 +50,30 @@ class BadSamples:
         if len(fresh) > _NAMED:
             print(f"data: {split}: and {len(fresh) - _NAMED} more", flush=True)
         count = sum(bad.split == split for bad in self.found)
-        if count > self.limit * of:
+        allowed = max(self.limit * of, min(_FEW, _TENTH * of)) if self.limit else 0
+        if count > allowed:
             self.path = self.path or Path("bad_samples.jsonl")
-            self.write()
+            listed = f"They are listed in {self.path}. " if self.write() else ""
             raise DataError(
-                f"data.{split}: {count:,} of {of:,} samples cannot be read ({count / of:.1%}; up to {self.limit:.1%} "
-                f"are left out). They are listed in {self.path}. Mend or remove them, or allow more: data.max_broken."
+                f"data.{split}: {count:,} of {of:,} samples cannot be read ({count / of:.1%}; up to {int(allowed):,} "
+                f"are left out). {listed}Mend or remove them, or allow more: data.max_broken."
             )
         self.write()
 
-    def write(self) -> None:
-        """Add what is new to the list on disk, if there is a place for it."""
+    def write(self) -> bool:
+        """Add what is new to the list on disk, if there is a place for it. False if that is not possible."""
         if self.path is None or self._written == len(self.found):
-            return
-        lines = [json.dumps(vars(bad), ensure_ascii=False) + "\n" for bad in self.found[self._written :]]
+            return self.path is not None
+        rows = [json.dumps(vars(bad), ensure_ascii=False) + "\n" for bad in self.found[self._written :]]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.writelines(lines)
+            with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as file:
+                file.writelines(rows)
         except OSError as error:  # they have been named, and training does not depend on the list
-            print(f"data: {self.path} cannot be written: {error.strerror}.", file=sys.stderr)
+            print(f"data: {self.path} cannot be written: {error.strerror or error}.", file=sys.stderr)
+            return False
         self._written = len(self.found)
+        return True
 
 
 class Flags:

@@ -66,7 +66,8 @@ class ImageSample:
     name: str = ""
 
     def __str__(self) -> str:
-        return self.name or (str(self.image) if isinstance(self.image, (str, Path)) else "picture")
+        name = self.name or (str(self.image) if isinstance(self.image, (str, Path)) else "picture")
+        return name.encode(errors="backslashreplace").decode()  # a file's name may have bytes that are no text
 
 
 def as_samples(inputs: Any, kind: type) -> list[Any]:

@@ -3,9 +3,11 @@
 import gzip
 import io
 import json
+import os
 import pickle
 import struct
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from lightning.pytorch import Callback
 from PIL import Image
 
 import zoo
+from zoo.broken import BadSamples
 from zoo.data import image_sources
 from zoo.errors import DataError, MissingInputError
 from zoo.pictures.augment import Augmentation
@@ -193,6 +196,122 @@ def test_a_source_that_is_not_there_is_named(here: Path, source: str):
         read(source)
 
 
+def refused(source: Path | str, **settings: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        data(source, validation=str(source), **settings).samples("train")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_labels_of_tables_stay_what_they_are(tmp_path: Path):
+    save(tmp_path / "a.png", (1, 2, 3))
+    words = ["007", "010", "NA", "null", "1.0", "ü"]
+    table = "path,label\n" + "".join(f"a.png,{word}\n" for word in words) + "a.png,\n"
+    for encoding in ("utf-8", "cp1252", "utf-16"):
+        (tmp_path / "list.csv").write_bytes(table.encode(encoding))
+        assert labels(read(tmp_path / "list.csv")["train"]) == [*words, None]
+    rows = [{"path": "a.png", "label": label} for label in ("007", 7, True, None)]
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert labels(read(tmp_path / "list.jsonl")["train"]) == ["007", "7", "True", None]
+
+
+def test_columns_of_tables_may_be_named(tmp_path: Path):
+    save(tmp_path / "a.png", (1, 2, 3))
+    (tmp_path / "list.csv").write_text("where;label;breed\na.png;cat;manx\n")
+    module = data(tmp_path / "list.csv", image_column="where", label_column="breed", separator=";")
+    module.sources["validation"] = str(tmp_path / "list.csv")
+    (sample,) = module.samples("train")
+    assert (sample.image, sample.label) == (tmp_path / "a.png", "manx")
+    assert "has no column 'kind' (columns: path, label). Set data.label_column to one of them." in refused(
+        write(tmp_path / "b.csv", "path,label\na.png,cat\n"), label_column="kind"
+    )
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", "path,label\na.png,cat\nb.png,dog,x\n", "a.csv line 3 has 3 fields, the header 2."),
+        ("b.csv", "path;label\na.png;cat\n", "b.csv has one column 'path;label'; it looks ';'-separated."),
+        ("c.csv", "name,label\na.png,cat\n", "c.csv has no column with a picture (columns: name, label; expected"),
+        ("d.csv", "path,label\n", "d.csv has no pictures in it."),
+        ("e.csv", 'path,label\na.png,"cat\n', "e.csv line 2: a quote opens there and never closes"),
+        (
+            "a.jsonl",
+            '{"path": "a.png"}\n{"path": 3}',
+            "a.jsonl line 2 has 3 for 'path', which is no path; 1 of 2 rows.",
+        ),
+        ("b.jsonl", '{"path": "a.png", "label": {"a": 1}}', "has {'a': 1} for 'label', which is no name of a class"),
+    ],
+)
+def test_a_mistake_in_a_table_is_named_with_its_line(name: str, content: str | bytes, says: str, tmp_path: Path):
+    assert says in refused(write(tmp_path / name, content))
+
+
+def test_an_empty_cell_is_left_out_and_counted(tmp_path: Path):
+    save(tmp_path / "a.png", (1, 2, 3))
+    module = data(write(tmp_path / "list.csv", "path,label\na.png,cat\n,dog\n"))
+    module.sources["validation"] = module.sources["train"]
+    assert len(module.samples("train")) == 1
+    assert "list.csv: 1 pictures, 1 classes, 1 empty rows left out" in module.describe("train")
+
+
+def test_a_list_of_paths_may_be_in_latin_1_and_have_names_that_no_file_can_have(tmp_path: Path):
+    save(tmp_path / "größe.png", (1, 2, 3))
+    module = data(write(tmp_path / "list.txt", "größe.png\nx\0y.png\n".encode("latin-1")), max_broken=0.5)
+    module.sources["validation"] = module.sources["train"]
+    assert [sample.image for sample in module.samples("train")] == [tmp_path / "größe.png"]
+    assert [bad.reason for bad in module.bad.found] == ["embedded null byte"]
+
+
+def test_a_folder_of_tables_keeps_its_splits_and_each_table_its_own_pictures(tmp_path: Path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for i in (1, 2):
+            (tmp_path / split / f"{i}.csv").write_text(f"path,label\n{i}.png,cat\n")
+    found = {split: [sample.image for sample in samples] for split, samples in read(tmp_path).items()}
+    assert found == {split: [tmp_path / split / f"{i}.png" for i in (1, 2)] for split in ("train", "test")}
+
+
+# Folders that lie -----------------------------------------------------------------------------------------------
+
+
+def test_a_link_that_leads_back_gives_no_picture_twice_and_is_named(tmp_path: Path):
+    folder = class_folders(tmp_path / "pictures", 4)
+    (folder / "red" / "all").symlink_to("..")
+    (folder / "again").symlink_to("blue")
+    (folder / "round").symlink_to(tmp_path)
+    module = data(folder)
+    module.sources["validation"] = str(folder)
+    assert labels(module.samples("train")) == ["blue"] * 4 + ["green"] * 4 + ["red"] * 4
+    for name in ("red/all", "again", "round"):
+        assert f"left out the link {folder}/{name}, which leads to a folder that is read anyway" in module.describe(
+            "train"
+        )
+
+
+def test_links_to_folders_elsewhere_are_classes(tmp_path: Path):
+    elsewhere = class_folders(tmp_path / "elsewhere", 2)
+    (elsewhere / "red" / "loop").symlink_to(elsewhere)
+    for name in ("cat", "dog"):
+        save(tmp_path / "pictures" / name / "a.png", (1, 2, 3))
+    (tmp_path / "pictures" / "bird").symlink_to(elsewhere / "red")
+    assert labels(read(tmp_path / "pictures")["train"]).count("bird") == 6
+
+
+def test_a_pipe_among_the_pictures_is_a_broken_file(tmp_path: Path):
+    folder = class_folders(tmp_path / "pictures", 4)
+    os.mkfifo(folder / "red" / "pipe.png")
+    module = data(folder, max_broken=0.5)
+    module.sources["validation"] = str(folder)
+    assert len(module.samples("train")) == 12
+    assert [bad.reason for bad in module.bad.found] == ["it is not a regular file"]
+
+
 # Splits ---------------------------------------------------------------------------------------------------------
 
 
@@ -307,6 +426,23 @@ def test_more_broken_files_than_the_limit_stop_the_run(tmp_path: Path, here: Pat
     with pytest.raises(DataError, match=r"cannot be read .*listed in bad_samples.jsonl.*data.max_broken"):
         set_up(data(tmp_path / "pictures"))
     assert (here / "bad_samples.jsonl").is_file()
+
+
+@pytest.mark.parametrize(("bad", "good", "stops"), [(1, 98, False), (5, 95, False), (6, 94, True), (1, 8, True)])
+def test_a_few_broken_files_do_not_stop_a_run_where_they_are_few(bad: int, good: int, stops: bool, here: Path):
+    broken = BadSamples(0.001)
+    with pytest.raises(DataError, match=f"{bad} of {bad + good}") if stops else nullcontext():
+        broken.add("train", [(str(i), "cut off") for i in range(bad)], bad + good)
+    with pytest.raises(DataError, match="up to 0 are left out"):
+        BadSamples(0).add("train", [("a", "cut off")], 99)
+
+
+def test_a_list_that_cannot_be_written_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    broken = BadSamples(0.5)
+    broken.path = tmp_path / "file" / "bad_samples.jsonl"
+    (tmp_path / "file").write_text("")
+    broken.add("train", [("a", "cut off")], 9)
+    assert "bad_samples.jsonl cannot be written" in capsys.readouterr().out
 
 
 def test_the_next_picture_stands_in_for_a_broken_one_with_any_number_of_workers(tmp_path: Path):

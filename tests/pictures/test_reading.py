@@ -1,4 +1,5 @@
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,32 @@ def test_a_large_jpeg_is_not_decoded_larger_than_needed(at_least: int | None, si
 
 def test_a_call_is_read_when_it_is_needed():
     assert reading.read(lambda: GRADIENT).size == (4, 3)
+
+
+@pytest.mark.parametrize("suffix", ["eps", "dds", "tga", "ico", "pcx"])
+def test_other_formats_of_pillow_are_no_pictures(suffix: str):
+    Image.new("RGB", (8, 8)).save(buffer := io.BytesIO(), suffix)
+    with pytest.raises(BrokenSampleError, match="no picture, or of no known format"):
+        reading.read(buffer.getvalue())
+
+
+def test_whatever_a_decoder_raises_the_picture_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    for error in (RuntimeError("no codec"), KeyError("tile"), MemoryError(), RecursionError(), NotImplementedError()):
+
+        def load(image: Image.Image, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+        with pytest.raises(BrokenSampleError):
+            reading.read(tmp_path / "a.png")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.png")
+    assert reading.header(tmp_path / "a.png") == "it is not a regular file"
+    with pytest.raises(BrokenSampleError, match="it is not a regular file"):
+        reading.read(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(("content", "reason"), [(b"", "no picture"), (b"GIF89a", "."), (b"hello" * 99, "no picture")])

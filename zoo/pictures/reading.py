@@ -1,7 +1,6 @@
 """Reading pictures: any format, the right way up, in RGB, and no larger than it has to be decoded."""
 
 import io
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".heif", ".avif"]
 )
 _HEIC = (".heic", ".heif")
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises for files that are no pictures, cut off, or malformed."""
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
+"""Whatever its name, a file is tried as one of these only: Pillow knows more, and runs Ghostscript for one of them."""
 _WHITE = (255, 255, 255)
 
 
@@ -30,14 +29,12 @@ def read(image: Any, at_least: int | None = None) -> Image.Image:
     Raises:
         BrokenSampleError: it cannot be read; says why.
     """
-    if callable(image):
-        image = image()
     try:
-        opened = _open(image)
+        opened = _open(image() if callable(image) else image)
         if at_least:
             _draft(opened, at_least)
         return _rgb(ImageOps.exif_transpose(opened))
-    except _UNREADABLE as error:
+    except Exception as error:  # decoders raise what they like of a file that is cut off or malformed
         raise BrokenSampleError(_reason(error)) from error
 
 
@@ -46,7 +43,7 @@ def header(path: Path) -> str | None:
     try:
         with _open(path) as image:
             return None if min(image.size) > 0 else "it has no pixels"
-    except _UNREADABLE as error:
+    except Exception as error:
         return _reason(error)
 
 
@@ -56,11 +53,18 @@ def _open(image: Any) -> Image.Image:
     if isinstance(image, np.ndarray):
         return Image.fromarray(image)
     if isinstance(image, bytes):
-        return Image.open(io.BytesIO(image))
+        return Image.open(io.BytesIO(image), formats=_formats())
     path = Path(image).expanduser()
+    if path.exists() and not path.is_file():
+        raise BrokenSampleError("it is not a regular file")  # a pipe would be waited for, without end
     if path.suffix.lower() in _HEIC:
         _learn_heic()
-    return Image.open(path)
+    return Image.open(path, formats=_formats())
+
+
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _learn_heic() -> None:
