@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from contract_cases import ADAMW, trainer
 import zoo
 from zoo.data import text
 from zoo.errors import ConfigError, DataError, MissingInputError
+from zoo.samples import CompletionSample, TextSample
 
 HINDI = "यह एक छोटा वाक्य है।\nयह दूसरा वाक्य है, थोड़ा लंबा।\n"
 
@@ -129,3 +131,66 @@ def test_a_few_samples_are_shown_before_the_training(here: Path, tiny_gpt2: Path
     trainer(0).fit(Marking(pretrained=str(tiny_gpt2), max_length=16, optimizer=ADAMW), datamodule=data)
     assert capsys.readouterr().out.count("sample of ") == 3
     assert "data.show" in zoo.TextData.free_on_resume
+
+
+def test_columns_may_be_named(here: Path):
+    Path("a.csv").write_text("frage,antwort,text,art\nWas?,Das.,One,007\nWer?,Der.,Two,\n")
+    both = {"train": "a.csv", "validation": "a.csv"}
+    data = zoo.TextData(**both, prompt_column="frage", completion_column="antwort")
+    assert list(data.samples("train")) == [CompletionSample("Was?", "Das."), CompletionSample("Wer?", "Der.")]
+    data = zoo.TextData(**both, label_column="art")
+    assert list(data.samples("train")) == [TextSample("One", "007"), TextSample("Two", None)]
+    with pytest.raises(DataError, match=r"has no column 'wahl' .*Set data.completion_column to one of them"):
+        zoo.TextData(**both, prompt_column="frage", completion_column="wahl").samples("train")
+    with pytest.raises(ConfigError, match=r"data.text_column is for documents"):
+        zoo.TextData(**both, text_column="text", prompt_column="frage")
+
+
+def test_a_label_is_part_of_what_a_text_is(here: Path):
+    def digest(labels: list[str]) -> str:
+        Path("a.csv").write_text("text,label\n" + "".join(f"One,{label}\n" for label in labels))
+        return zoo.TextData(train="a.csv", validation="a.csv", label_column="label").samples("train").digest()
+
+    assert digest(["a", "b"]) != digest(["b", "a"])
+
+
+def test_test_data_are_a_part_of_train_where_that_is_asked_for(here: Path):
+    Path("a.jsonl").write_text("\n".join(json.dumps({"text": f"text {i}"}) for i in range(100)))
+    Path("b.txt").write_text(TEXT)
+    for source in ("a.jsonl", "b.txt"):
+        data = zoo.TextData(train=source, validation_fraction=0.2, test_fraction=0.3)
+        parts = {split: [sample.text for sample in data.samples(split)] for split in ("train", "validation", "test")}
+        sizes = {split: sum(map(len, found)) for split, found in parts.items()}
+        assert sizes["test"] / sum(sizes.values()) == pytest.approx(0.3, abs=0.02)
+        assert sizes["validation"] / sum(sizes.values()) == pytest.approx(0.2, abs=0.02)
+        together = parts["train"] + parts["test"] + parts["validation"]
+        assert sorted(together) == sorted(texts(train=source, validation=source)) or "".join(together) == TEXT
+
+
+def test_a_text_of_one_character_cannot_be_divided(here: Path):
+    Path("a.txt").write_text("x")
+    with pytest.raises(DataError, match=r"a.txt is too small to be divided: nothing is left for train"):
+        texts(train="a.txt")
+
+
+@pytest.mark.parametrize("source", ["pipe.txt", "d", "d/*.txt", "/dev/zero"])
+def test_only_regular_files_are_opened(source: str, here: Path):
+    os.mkfifo("pipe.txt")
+    Path("d").mkdir()
+    os.mkfifo("d/pipe.txt")
+    with pytest.raises(
+        (DataError, MissingInputError), match=r"not a regular file|no files to read|matches no file|not one"
+    ):
+        texts(train=source)
+
+
+@pytest.mark.parametrize("source", ["d", "d/**/*.txt", "d/*/a.txt"])
+def test_links_that_lead_round_give_no_text_twice_and_are_named(source: str, here: Path):
+    for name in ("one", "two"):
+        Path("d", name).mkdir(parents=True)
+        Path("d", name, "a.txt").write_text(name)
+        Path("d", name, "round").symlink_to(here / "d")
+        Path("d", name, "other").symlink_to("../one")
+    data = zoo.TextData(train=source, validation=source)
+    assert [sample.text for sample in data.samples("train")] == ["one", "two"]
+    assert ("left out the link d/one/round" in data.describe("train")) == ("*/a" not in source)

@@ -1,5 +1,6 @@
 """Files in the encodings that people have, and in none."""
 
+from encodings.aliases import aliases
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ TEXTS = {
     "big5": "這是一個中文的句子,今天天氣很好。",
     "cp949": "이것은 한국어 문장입니다. 오늘은 날씨가 좋습니다.",
 }
+NO_FILES = ("punycode", "idna", "unicode_escape", "raw_unicode_escape", "undefined", "x\0y")
 ENGLISH = "The quick brown fox jumps over the lazy dog.\n" * 30
 
 
@@ -73,6 +75,14 @@ def test_what_the_user_says_is_not_guessed(tmp_path: Path):
         (b"\xff\xfea", None, DataError, "is not UTF-16: byte 2 (0x61)"),
         ("für".encode(), "ascii", DataError, "is not ascii, as data.encoding says: byte 1 (0xc3)"),
         (b"x", "utf-9", ConfigError, "data.encoding is 'utf-9', which Python does not know"),
+        *((b"x", name, ConfigError, f"data.encoding is {name!r}, which Python does not know") for name in NO_FILES),
+        (
+            "für".encode("utf-16-le"),
+            "utf-16",
+            DataError,
+            "has no byte order mark, so data.encoding utf-16 does not say",
+        ),
+        ("für".encode("utf-32-be"), "U32", DataError, "set it to utf-32-le or utf-32-be"),
         (b"x", "rot13", ConfigError, "data.encoding is 'rot13', which Python does not know"),
     ],
 )
@@ -90,8 +100,32 @@ def test_the_place_of_a_bad_byte_is_right_beyond_the_first_block(tmp_path: Path,
     monkeypatch.setattr(encodings, "_BLOCK", 4)
     path = tmp_path / "my.txt"
     path.write_bytes("abcü€𝄞ü".encode() + b"\x80z")
-    bad = encodings.undecodable(path, "utf-8")
-    assert bad is not None
+    bad = encodings._scan(path, "utf-8")
+    assert isinstance(bad, encodings.Bad)
     assert (bad.at, bad.value) == (14, 0x80)
     path.write_bytes("abcü€𝄞ü".encode()[:-1])
-    assert encodings.undecodable(path, "utf-8") is not None
+    assert isinstance(encodings._scan(path, "utf-8"), encodings.Bad)
+
+
+def test_a_file_is_read_through_once_as_long_as_it_does_not_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "my.txt"
+    path.write_text("One")
+    seen: list[str] = []
+    scan = encodings._scan
+    monkeypatch.setattr(encodings, "_scan", lambda path, name: seen.append(name) or scan(path, name))
+    assert [encodings.find(path, None).size for _ in range(2)] == [3, 3]
+    assert len(seen) == 1
+    path.write_bytes("für".encode("latin-1"))
+    assert encodings.find(path, None).name == "cp1252"
+
+
+@pytest.mark.parametrize("name", sorted({*aliases.values()}))
+def test_with_every_encoding_of_python_a_file_is_read_or_named(name: str, tmp_path: Path):
+    path = tmp_path / "my.txt"
+    for content in (b"", b"a", b"plain text\n" * 9, bytes(range(256)), WESTERN.encode(), WESTERN.encode("utf-16")):
+        path.write_bytes(content)
+        try:
+            found = encodings.find(path, name)
+        except (ConfigError, DataError):
+            continue
+        assert isinstance(path.read_text(found.name), str)

@@ -436,3 +436,67 @@ def test_a_single_conversation_cannot_be_divided(here: Path):
 def test_prompts_may_be_of_every_form(row: dict[str, Any], sample: Any, here: Path):
     put("p.jsonl", jsonl([row, row]))
     assert list(zoo.TextData(predict="p.jsonl", limit=1).samples("predict")) == [sample, sample]
+
+
+# What would end a reader ----------------------------------------------------------------------------------------
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", DEEP, "a.jsonl line 1 is no JSON: brackets in brackets, too deep to be read"),
+        ("b.jsonl", '{"text": "a"}\n{"text": ' + DEEP, "b.jsonl line 2 is no JSON: brackets in brackets"),
+        ("a.json", DEEP, "a.json line 1 is no JSON: brackets in brackets"),
+        ("a.csv", f'messages\n"{DEEP}"\n', "for 'messages'; expected a list of messages"),
+    ],
+)
+def test_brackets_without_end_are_named(name: str, content: str, says: str, here: Path):
+    put(name, content)
+    assert says in complaint(name)
+
+
+def test_a_parquet_with_other_bytes_than_utf_8_is_named_with_its_row(here: Path):
+    table = pa.table({"text": pa.array([b"One", b"Zw\xff", b"Three"], pa.binary())})
+    wrong = pa.Table.from_arrays([table["text"].combine_chunks().view(pa.string())], names=["text"])
+    sink = pa.BufferOutputStream()
+    pq.write_table(wrong, sink)
+    put("a.parquet", sink.getvalue().to_pybytes())
+    assert complaint("a.parquet").startswith("a.parquet row 2 has a text that is not UTF-8")
+
+
+def test_a_document_that_is_too_large_for_one_piece_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch):
+    from zoo.files import tables
+
+    monkeypatch.setattr(tables, "_WHOLE", 100)
+    put("a.txt", "x" * 101)
+    put("a.json", json.dumps([{"text": "x" * 101}]))
+    put("a.txt.gz", gzip.compress(b"x" * 101))
+    assert "too much to be read in one piece. Set data.documents: lines." in complaint("a.txt")
+    assert "Set data.documents: lines." in complaint("a.txt.gz")
+    assert "Make it a .jsonl" in complaint("a.json")
+    assert texts("a.txt", documents="lines") == ["x" * 101]
+
+
+def test_classes_of_a_parquet_have_their_names(here: Path):
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "kind": datasets.ClassLabel(names=["bad", "good"])})
+    datasets.Dataset.from_dict({"text": ["One", "Two"], "kind": [1, -1]}, features=features).to_parquet("a.parquet")
+    assert read("a.parquet", label_column="kind") == [TextSample("One", "good"), TextSample("Two", None)]
+
+
+@pytest.mark.parametrize("how", ["emptied", "cut", "flipped"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_damaged_texts_in_the_cache_are_read_anew(name: str, how: str, here: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ZOO_CACHE", str(here / "cache"))
+    put(name, KINDS[name])
+    first = texts(name)
+    (path,) = Path("cache").rglob("*.arrow")
+    content = path.read_bytes()
+    middle = content.index(b"Zeilen")
+    flipped = content[:middle] + bytes(byte ^ 1 for byte in content[middle : middle + 5]) + content[middle + 5 :]
+    path.write_bytes({"emptied": b"", "cut": content[:middle], "flipped": flipped}[how])
+    assert texts(name) == first
+    assert path.read_bytes() == content

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,8 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_NO_FILES = ("punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined")
+"""Python's codecs of names and of source code."""
 _OTHERS = ("cp1251", "cp1250", "cp1253", "cp1255", "cp1256", "koi8_r", "cp932", "euc_jp", "gb18030", "big5", "cp949")
 """Likelier ones first, which decides where nothing else does."""
 _PUNCTUATION = "’‘–—·“”„…«»"
@@ -42,6 +45,7 @@ class Encoding:
     Args:
         name: of Python's codec.
         note: what was concluded, for the screen; empty for plain UTF-8 and for what the user said.
+        size: bytes of the file, unpacked.
     """
 
     name: str
@@ -74,7 +78,7 @@ class _Unpacked(io.RawIOBase):
 
 
 def find(path: Path, asked: str | None) -> Encoding:
-    """The encoding of a file.
+    """The encoding of a file, which is read through once for it, as long as it does not change.
 
     Args:
         asked: what the user says it is.
@@ -83,18 +87,23 @@ def find(path: Path, asked: str | None) -> Encoding:
         ConfigError: there is no such encoding.
         DataError: the file is in none, or has a byte that its own does not know.
     """
+    status = path.stat()
+    return _find(path, asked, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@cache
+def _find(path: Path, asked: str | None, state: tuple[int, ...]) -> Encoding:
     if asked is not None:
         return _asked(path, asked)
     start = _start(path)
     for mark, name in _MARKS.items():
         if start.startswith(mark):
-            _refuse_undecodable(path, name, name.removesuffix("-sig").upper())
-            return Encoding(name)
+            return Encoding(name, size=_decodable(path, name, name.removesuffix("-sig").upper()))
     if wide := _without_mark(start):
-        _refuse_undecodable(path, wide, "UTF-16")
-        return Encoding(wide, f"{path.name} is UTF-16 without a byte order mark, read as such")
-    bad = undecodable(path, "utf-8")
-    return Encoding("utf-8") if bad is None else _guessed(path, bad)
+        note = f"{path.name} is UTF-16 without a byte order mark, read as such"
+        return Encoding(wide, note, _decodable(path, wide, "UTF-16"))
+    found = _scan(path, "utf-8")
+    return _guessed(path, found) if isinstance(found, Bad) else Encoding("utf-8", size=found)
 
 
 def _start(path: Path) -> bytes:
@@ -115,11 +124,18 @@ def _asked(path: Path, name: str) -> Encoding:
     try:
         codecs.lookup(name)
         "".encode(name)  # codecs.lookup knows some that are none of text
-    except (LookupError, TypeError) as error:
+        if codecs.lookup(name).name in _NO_FILES:
+            raise LookupError
+    except (LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"data.encoding is {name!r}, which Python does not know. utf-8, windows-1252 …") from error
-    name = "utf-8-sig" if codecs.lookup(name).name == "utf-8" else name  # a mark, if there is one, is no text
-    _refuse_undecodable(path, name, f"{name}, as data.encoding says")
-    return Encoding(name)
+    known = codecs.lookup(name).name
+    if known in ("utf-16", "utf-32") and not _start(path).startswith(tuple(m for m, n in _MARKS.items() if n == known)):
+        raise DataError(
+            f"{path} has no byte order mark, so data.encoding {name} does not say how its bytes are ordered: set it to "
+            f"{known}-le or {known}-be."
+        )
+    name = "utf-8-sig" if known == "utf-8" else name  # a mark, if there is one, is no text
+    return Encoding(name, size=_decodable(path, name, f"{name}, as data.encoding says"))
 
 
 def _without_mark(start: bytes) -> str | None:
@@ -129,12 +145,14 @@ def _without_mark(start: bytes) -> str | None:
     return "utf_16_le" if start[1::2].count(0) > start[::2].count(0) else "utf_16_be"
 
 
-def _refuse_undecodable(path: Path, encoding: str, what: str) -> None:
-    if bad := undecodable(path, encoding):
+def _decodable(path: Path, encoding: str, what: str) -> int:
+    """How many bytes a file has, which are all of this encoding."""
+    if isinstance(found := _scan(path, encoding), Bad):
         raise DataError(
-            f"{path} is not {what}: byte {bad.at:,} ({bad.value:#04x}) is none of it. Save it as UTF-8, or set "
+            f"{path} is not {what}: byte {found.at:,} ({found.value:#04x}) is none of it. Save it as UTF-8, or set "
             f"data.encoding to what it is."
         )
+    return found
 
 
 # Bytes that do not fit ------------------------------------------------------------------------------------------
@@ -149,7 +167,8 @@ class Bad:
     after_others: bool
 
 
-def undecodable(path: Path, encoding: str) -> Bad | None:
+def _scan(path: Path, encoding: str) -> Bad | int:
+    """The first byte that cannot be decoded, else how many there are."""
     decoder = codecs.getincrementaldecoder(encoding)("strict")
     at, others = 0, False
     for block in _blocks(path):
@@ -161,9 +180,11 @@ def undecodable(path: Path, encoding: str) -> Bad | None:
             before = start[: error.start]
             others = others or not before.isascii()
             return Bad(at - len(kept) + error.start, start[error.start], others)
+        except UnicodeError:  # some codecs do not say where
+            return Bad(at, block[0] if block else 0, others)
         others = others or not text.isascii()
         at += len(block)
-    return None
+    return at
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -187,10 +208,10 @@ def _guessed(path: Path, bad: Bad) -> Encoding:
             f"out what is broken), or set data.encoding."
         )
     for name in _candidates(sample):
-        if undecodable(path, name) is None:
+        if isinstance(size := _scan(path, name), int):
             shown = name.replace("cp125", "windows-125").replace("_", "-")
             return Encoding(
-                name, f"{path.name} is {shown}, read as such ('{_evidence(sample.decode(name, 'ignore'))}')"
+                name, f"{path.name} is {shown}, read as such ('{_evidence(sample.decode(name, 'ignore'))}')", size
             )
     raise DataError(
         f"{path} is not UTF-8 (byte {bad.at:,}: {bad.value:#04x}), and no other encoding fits. Save it as UTF-8, or "

@@ -148,14 +148,13 @@ def walk(folder: Path, notes: list[str], pattern: Sequence[str] = ("**",)) -> li
     """
     found: list[tuple[str, ...]] = []
     root, entered = os.path.realpath(folder), set()
-    waiting: list[tuple[str, ...]] = [()]
-    links: deque[tuple[str, ...]] = deque()
+    waiting, links = deque[tuple[str, ...]]([()]), deque[tuple[str, ...]]()
     while waiting or links:
-        way = waiting.pop() if waiting else links.popleft()
+        way = (waiting or links).popleft()
         at = os.path.join(folder, *way)
         real = os.path.realpath(at)
         if real in entered or (way and os.path.commonpath([real, root]) == real):
-            notes.append(f"left out the link {at}, which leads to a folder that is read anyway or is around it")
+            notes.append(f"left out the link {at}, which leads to a folder that is read anyway")
             continue
         entered.add(real)
         try:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.json as paj
 import pyarrow.parquet as pq
 
-from zoo.errors import DataError
+from zoo.errors import DataError, UserError
 from zoo.files import encodings
 
 Row = tuple[int, dict[str, Any]]
@@ -348,8 +348,11 @@ def _opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is no parquet file, or is damaged: {str(error).splitlines()[0]}") from error
+    except (UserError, OddRowError):
+        raise
+    except Exception as error:  # Arrow raises what it likes: names that are not UTF-8, dates beyond Python's
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path} is no parquet file, or is damaged: {why}") from error
 
 
 _READERS: dict[str, Callable[[Path, IO[bytes], str, Reading], Iterator[Row]]] = {
