@@ -442,7 +442,7 @@ def test_a_list_that_cannot_be_written_stops_nothing(tmp_path: Path, capsys: pyt
     broken.path = tmp_path / "file" / "bad_samples.jsonl"
     (tmp_path / "file").write_text("")
     broken.add("train", [("a", "cut off")], 9)
-    assert "bad_samples.jsonl cannot be written" in capsys.readouterr().out
+    assert "bad_samples.jsonl cannot be written" in capsys.readouterr().err
 
 
 def test_the_next_picture_stands_in_for_a_broken_one_with_any_number_of_workers(tmp_path: Path):
