@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+os.environ["ZOO_CACHE"] = "zoo"  # in the folder that is made for this
 
 import datasets
 import numpy as np
@@ -48,8 +49,10 @@ def _pictures(folder: Path, count: int) -> None:
 
 
 def zoo_list() -> Iterable[Any]:
-    samples = image_sources.read("pictures")["train"]
-    assert not image_sources.check_headers(samples, Path("headers.json"), reading.header)
+    found = image_sources.arrays("pictures")
+    assert found is not None
+    samples = found.splits["train"]
+    assert not image_sources.check_headers(samples, "pictures", reading.header)
     return [sample.image for sample in samples]
 
 

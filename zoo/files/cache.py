@@ -5,6 +5,7 @@ A file that is cut off, emptied or changed is made anew. Where nothing can be wr
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ Batches = Callable[[dict[str, Any]], Iterable[pa.RecordBatch]]
 _SEAL = b"zoo xxh3 "
 _SEAL_BYTES = len(_SEAL) + 32 + 1
 _LENGTH_BYTES = 8
+_BLOCK = 1 << 22
 _SHAPE = ".shape"
 
 
@@ -108,15 +110,16 @@ class _Hashing:
 def _opened(path: Path) -> "Table | None":
     """The table in the file; None if there is none, or not as it was written."""
     try:
-        with pa.memory_map(str(path)) as file:
-            content = file.read_buffer()
-    except (OSError, pa.ArrowException):  # not there, or not to be read; Arrow maps no empty file
+        with open(path, "rb") as file:  # not by way of the map, whose pages would count as memory of this process
+            left, seen = os.fstat(file.fileno()).st_size - _SEAL_BYTES, xxhash.xxh3_128()
+            while left > 0 and (block := file.read(min(left, _BLOCK))):
+                seen.update(block)
+                left -= len(block)
+            if left or file.read() != _SEAL + seen.hexdigest().encode() + b"\n":
+                return None
+    except OSError:
         return None
-    seal = memoryview(content)[-_SEAL_BYTES:].tobytes()
-    seen = xxhash.xxh3_128(memoryview(content)[:-_SEAL_BYTES]) if len(content) > _SEAL_BYTES + _LENGTH_BYTES else None
-    if seen is None or seal != _SEAL + seen.hexdigest().encode() + b"\n":
-        return None
-    return _read(content, path)
+    return _again(path)
 
 
 def _read(content: pa.Buffer, path: Path | None) -> "Table":

@@ -1,7 +1,9 @@
 """Reading pictures: any format, the right way up, in RGB, and no larger than it has to be decoded."""
 
 import io
+import os
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
@@ -55,7 +57,7 @@ def _open(image: Any) -> Image.Image:
     if isinstance(image, bytes):
         return Image.open(io.BytesIO(image), formats=_formats())
     path = Path(image).expanduser()
-    if path.exists() and not path.is_file():
+    if not S_ISREG(os.stat(path).st_mode):
         raise BrokenSampleError("it is not a regular file")  # a pipe would be waited for, without end
     if path.suffix.lower() in _HEIC:
         _learn_heic()
