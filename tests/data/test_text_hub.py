@@ -120,3 +120,24 @@ def test_conversations_of_the_cache_are_conversations(tmp_path: Path, monkeypatc
     found = datasets.load_dataset("json", data_files=str(path), parse_agent_traces=False)
     monkeypatch.setattr(hub, "load_dataset", lambda *_: found)
     assert list(zoo.TextData(train="our/chats", validation="our/chats").samples("train")) == [ChatSample(TALK)] * 3
+
+
+def test_a_builder_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    def load(*_: Any, **__: Any) -> None:
+        raise ValueError("BuilderConfig 'x' not found. Available: ['plain']\nmore")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    hub.load_dataset.cache_clear()
+    with pytest.raises(DataError, match=r"data set our/chats cannot be read .*Available: \['plain'\].* data.subset"):
+        zoo.TextData(train="our/chats", subset="x").samples("train")
+
+
+def test_classes_of_the_hub_have_their_names_and_media_stay_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from PIL import Image
+
+    features = {"label": datasets.ClassLabel(names=["bad", "good"]), "image": datasets.Image()}
+    rows = {"label": [1, -1, None], "image": [Image.new("RGB", (2, 2))] * 3}
+    stored = hub.Stored(datasets.Dataset.from_dict(rows, features=datasets.Features(features)))
+    assert stored.column("label").to_pylist() == ["good", None, None]
+    assert [row["label"] for row in stored.rows(["label"])] == ["good", None, None]
+    assert all(row["image"]["bytes"].startswith(b"\x89PNG") for row in stored.rows(["image"]))
