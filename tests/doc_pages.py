@@ -59,4 +59,4 @@ class Page:
         return [block for block in self.blocks if block.title]
 
 
-PAGES = [Page(path) for path in sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [Page(path) for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]]

@@ -33,6 +33,7 @@ ROOMS = {
 """From the ground up: what is in each room, and which rooms it may import beside itself. Nobody imports tasks and data:
 they are met as class paths."""
 FILES = sorted((ROOT / "zoo").rglob("*.py"))
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 
 
 def part(path: Path) -> str:
@@ -99,11 +100,19 @@ def test_every_public_name_can_be_had():
     assert all(getattr(zoo, name).__name__ == name for name in zoo.__all__)
 
 
-def test_the_readme_lists_every_file():
-    tree = (ROOT / "README.md").read_text().partition("## The tree")[2]
+def test_the_map_of_the_house_lists_every_file():
+    tree = ARCHITECTURE.partition("## The tree")[2]
     names = {p.relative_to(ROOT / "zoo").as_posix() for p in FILES if p.name != "__init__.py" or p.parent.name == "zoo"}
     assert [
         name
         for name in names
         if not name.startswith(("callbacks/", "tokens/", "settings/", "commands/")) and name not in tree
     ] == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_map_of_the_house_says_what_a_room_may_import(room: str):
+    parts, imports = ROOMS[room]
+    row = next(line for line in ARCHITECTURE.splitlines() if line.startswith(f"| {room} |"))
+    files = " ".join(f"`{part}`" for part in parts.split())
+    assert row.endswith(f"| {files} | {', '.join(imports.split()) or 'nothing'} |")

@@ -70,7 +70,8 @@ def config() -> str:
     ours = {name: found for name, found in schema.definitions.items() if name.startswith("zoo.")}
     tasks, data = schema.subclasses("zoo.Task"), schema.subclasses("zoo.DataModule")
     order = [*(n for n in tasks if n in ours), *(n for n in data if n in ours), "zoo.Trainer", "zoo.Checkpoints"]
-    order += [name for name in ours if name not in order and "x-base" in ours[name]]
+    order += ["zoo.Task", "zoo.DataModule", *schema.subclasses("lightning.pytorch.callbacks.Callback")]
+    order = [name for name in order if name in ours]
     parts = [_CONFIG]
     for name in order:
         title, about = _INTRODUCTIONS.get(name, (_section(name, tasks, data), ""))
