@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import TEXT
 
 import zoo
@@ -75,6 +76,60 @@ def test_a_long_document_is_tokenised_in_parts_with_the_same_tokens(tokenizer: A
     assert all(np.array_equal(a["input_ids"], b["input_ids"]) for a, b in zip(whole, again, strict=True))
 
 
+def sentencepiece(kind: str) -> Any:
+    """As Llama's (a blank before every text by its normaliser) and as T5's (by Metaspace), without BOS."""
+    import tokenizers as hub
+    from transformers import PreTrainedTokenizerFast
+
+    made = hub.Tokenizer(hub.models.BPE(byte_fallback=True) if kind == "llama" else hub.models.Unigram())
+    specials = ["<unk>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    if kind == "llama":
+        blanks = [hub.normalizers.Prepend("\u2581"), hub.normalizers.Replace(" ", "\u2581")]
+        made.normalizer = hub.normalizers.Sequence(blanks)
+        made.decoder = hub.decoders.Sequence(
+            [hub.decoders.Replace("\u2581", " "), hub.decoders.ByteFallback(), hub.decoders.Fuse(),
+             hub.decoders.Strip(" ", 1, 0)]
+        )  # fmt: skip
+        trainer = hub.trainers.BpeTrainer(vocab_size=600, special_tokens=specials, show_progress=False)
+    else:
+        made.pre_tokenizer = hub.pre_tokenizers.Metaspace()
+        made.decoder = hub.decoders.Metaspace()
+        trainer = hub.trainers.UnigramTrainer(
+            vocab_size=200, special_tokens=specials[:2], unk_token="<unk>", show_progress=False
+        )
+    made.train_from_iterator(TEXT.splitlines() if kind == "llama" else [TEXT], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>", unk_token="<unk>")
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_a_part_of_a_long_document_is_no_new_beginning(kind: str, monkeypatch: Any):
+    tokenizer = sentencepiece(kind)
+    whole = tokenizer(TEXT)["input_ids"]
+    monkeypatch.setattr(encoders, "_PART", 1000)
+    assert len(list(encoders._parts(TEXT))) > 10
+    found = TokenEncoder(tokenizer, 16, 16).encode([zoo.TextSample(TEXT), zoo.TextSample("fox")])
+    assert found[0]["input_ids"].tolist() == [*whole, tokenizer.eos_token_id]
+
+
+def test_where_a_token_crosses_the_seam_the_document_is_tokenised_whole(tokenizer: Any, monkeypatch: Any):
+    tokenizer.add_tokens(["days.\nThe"])
+    whole = tokenizer(TEXT)["input_ids"]
+    monkeypatch.setattr(encoders, "_PART", 1000)
+    found = TokenEncoder(tokenizer, 16, 16).encode([zoo.TextSample(TEXT)])
+    assert found[0]["input_ids"].tolist() == [*whole, tokenizer.eos_token_id]
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_a_continuation_keeps_its_leading_blank(kind: str):
+    tokenizer = sentencepiece(kind)
+    ids = torch.tensor([tokenizer("The fox jumps over", add_special_tokens=False)["input_ids"]])
+    starts = [k for k in range(1, ids.shape[1]) if tokenizer.convert_ids_to_tokens(int(ids[0, k])).startswith("\u2581")]
+    for k in starts:
+        said = encoders.continuations(tokenizer, ids[:, :k], ids[:, k:])[0]
+        assert said.startswith(" ")
+        assert tokenizer.decode(ids[0, :k]) + said == "The fox jumps over"
+
+
 def test_the_real_eos_is_a_target_although_it_also_pads(tokenizer: Any):
     encoder = TokenEncoder(tokenizer, 16, 16)
     end = tokenizer.eos_token_id
@@ -116,6 +171,24 @@ def test_a_template_without_a_marker_gets_eos(tokenizer: Any):
     tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"  # noqa: E501
     item = TokenEncoder(tokenizer, 64, 64).encode([zoo.ChatSample(TURNS[:2])])[0]
     assert learned(tokenizer, item) == f"A thought of a fox.{tokenizer.eos_token}"
+
+
+@pytest.mark.parametrize("last", ["</tool_call>", "<unk>"])
+def test_a_sample_that_ends_with_another_added_token_is_ended_all_the_same(tokenizer: Any, last: str):
+    tokenizer.add_special_tokens({"unk_token": "<unk>", "additional_special_tokens": ["</tool_call>"]})
+    end = tokenizer.eos_token
+    item = TokenEncoder(tokenizer, 64, 64).encode([zoo.CompletionSample("The fox", f" jumps{last}")])[0]
+    assert learned(tokenizer, item) == f" jumps{last}{end}"
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"  # noqa: E501
+    item = TokenEncoder(tokenizer, 64, 64).encode([zoo.CompletionSample("Who?", f"A fox.{last}")])[0]
+    assert learned(tokenizer, item) == f"A fox.{last}{end}"
+
+
+def test_what_ends_an_answer_comes_right_after_it(tokenizer: Any):
+    """After a newline that is not learned, it would never come."""
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"  # noqa: E501
+    item = TokenEncoder(tokenizer, 64, 64).encode([zoo.ChatSample(TURNS[:2])])[0]
+    assert tokenizer.decode(item["input_ids"]).endswith(f"A thought of a fox.{tokenizer.eos_token}")
 
 
 def test_a_conversation_in_which_the_assistant_is_silent_has_nothing_to_learn(chat_tokenizer: Any):

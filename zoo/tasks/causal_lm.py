@@ -21,7 +21,7 @@ from zoo.models import head
 from zoo.models import pretrained as hf
 from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, Split, TextSample
 from zoo.task import Task
-from zoo.tokens.encoders import PromptEncoder, TokenEncoder, padding
+from zoo.tokens.encoders import PromptEncoder, TokenEncoder, continuations, padding
 from zoo.tokens.windows import IGNORED, Packing
 
 _SHOWN = 512
@@ -277,8 +277,8 @@ class CausalLM(Task):
             pad_token_id=padding(self.tokenizer),
             **chance,
         )  # [B * num_sequences, T + max_new_tokens]
-        new = self.tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-        n = s.num_sequences
+        n, length = s.num_sequences, batch["input_ids"].shape[1]
+        new = continuations(self.tokenizer, ids[:, :length], ids[:, length:])
         return [{"prompt": p, "continuations": new[i * n : (i + 1) * n]} for i, p in enumerate(batch["prompt"])]
 
     def _room(self, length: int) -> int:

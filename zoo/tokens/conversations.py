@@ -34,6 +34,16 @@ def prompt(tokenizer: Any, messages: list[dict[str, Any]]) -> str:
     return _render(tokenizer, messages, add_generation_prompt=True)
 
 
+def end_of_turn(tokenizer: Any) -> str:
+    """What the template writes after an answer; nothing where it refuses to say."""
+    said = "said so"
+    try:
+        text = _render(tokenizer, as_chat(CompletionSample("asked", said)).messages)
+    except DataError:
+        return ""
+    return text.rpartition(said)[2].strip()
+
+
 def as_chat(sample: CompletionSample) -> ChatSample:
     return ChatSample([{"role": "user", "content": sample.prompt}, {"role": "assistant", "content": sample.completion}])
 

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from zoo.errors import DataError
 from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, TextSample
@@ -14,6 +16,8 @@ from zoo.tokens.windows import IGNORED, Packing, Windows
 
 _PART = 200_000
 """Characters that the tokenizer gets at a time: so that long documents too are divided among the cores."""
+_CONTEXT = 16
+"""Tokens of a prompt that decide how its continuation is written."""
 _SEAM = re.compile(r"(?<=\S\n)(?=\S)")
 
 
@@ -31,7 +35,7 @@ class TokenEncoder(Encoder):
 
     def fingerprint(self) -> str:
         t = self.tokenizer
-        return f"tokens 4, EOS {t.eos_token_id}, template {t.chat_template}, {t.backend_tokenizer.to_str()}"
+        return f"tokens 5, EOS {t.eos_token_id}, template {t.chat_template}, {t.backend_tokenizer.to_str()}"
 
     def encode(self, samples: Sequence[Any]) -> list[Item]:
         dialogue = [isinstance(sample, (ChatSample, CompletionSample)) for sample in samples]
@@ -67,14 +71,28 @@ class TokenEncoder(Encoder):
         """[T] int32 for each, with exactly one EOS, and one BOS where the tokenizer begins a text with it."""
         parts = [list(_parts(sample.text)) for sample in samples]
         firsts = self._tokens([first for first, *_ in parts], add_special_tokens=True)
-        later = self._tokens([part for _, *rest in parts for part in rest], add_special_tokens=False)
+        later = self._later(parts)
         end = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
         found = []
-        for (_, *rest), ids in zip(parts, firsts, strict=True):
-            document = [self._begun(ids), *(next(later) for _ in rest)]
+        for sample, (_, *rest), ids in zip(samples, parts, firsts, strict=True):
+            pieces = [next(later) for _ in rest]
+            document = [self._begun(ids), *(piece for piece in pieces if piece is not None)]
+            if len(document) <= len(pieces):
+                document = [self._begun(next(self._tokens([sample.text], add_special_tokens=True)))]
             closed = not end or document[-1][-1:].tolist() == end
             found.append(np.concatenate([*document, np.array([] if closed else end, dtype=np.int32)]))
         return found
+
+    def _later(self, parts: list[list[str]]) -> Iterator[np.ndarray | None]:
+        """Tokens of every part but the first of each document, in the middle of the text as they are: some tokenizers
+        begin every text with a blank. So each part comes with the line before it, whose tokens are then taken off; None
+        where they are other ones then, as one crosses the seam."""
+        lines = [before[before.rfind("\n", 0, -1) + 1 :] for texts in parts for before in texts[:-1]]
+        texts = [text for texts in parts for text in texts[1:]]
+        alone = self._tokens(lines, add_special_tokens=False)
+        both = self._tokens([line + text for line, text in zip(lines, texts, strict=True)], add_special_tokens=False)
+        for line, ids in zip(alone, both, strict=True):
+            yield ids[len(line) :] if np.array_equal(ids[: len(line)], line) else None
 
     def _tokens(self, texts: list[str], add_special_tokens: bool) -> Iterator[np.ndarray]:
         """[T] int32 of each text. So many go through the tokenizer at a time as keep the cores busy: it needs more than
@@ -104,16 +122,26 @@ class TokenEncoder(Encoder):
         learned = np.zeros(len(ids), dtype=np.uint8)
         for start, stop in spans:
             learned[(offsets[:, 0] >= start) & (offsets[:, 0] < stop) & (offsets[:, 1] > offsets[:, 0])] = 1
-        if spans and spans[-1][1] >= len(text.rstrip()) and not self._is_ended(ids):
-            ids, learned = [*ids, self.tokenizer.eos_token_id], np.append(learned, np.uint8(1))
+        if spans and spans[-1][1] >= len(text.rstrip()) and not self._is_ended(text, ids):
+            count = int((offsets[:, 0] < spans[-1][1]).sum())  # what follows blanks that are not learned never comes
+            ids, learned = [*ids[:count], self.tokenizer.eos_token_id], np.append(learned[:count], np.uint8(1))
         return {"input_ids": np.asarray(ids, dtype=np.int32), "learned": learned}
 
-    def _is_ended(self, ids: list[int]) -> bool:
-        """Whether a marker says that the assistant has ended, or there is none that could."""
+    def _is_ended(self, text: str, ids: list[int]) -> bool:
+        """Whether EOS or the template's own marker ends the sample, or there is none that could."""
         if (end := self.tokenizer.eos_token_id) is None:
             return True
         last = next((i for i in reversed(ids) if self.tokenizer.decode([i]).strip()), None)
-        return last in {end, *self.tokenizer.added_tokens_decoder}
+        return last == end or bool(self._marker and text.rstrip().endswith(self._marker))
+
+    @cached_property
+    def _marker(self) -> str:
+        """What the chat template ends an answer with, if that is a token of its own and no mere words."""
+        if self.tokenizer.chat_template is None:
+            return ""
+        marker = conversations.end_of_turn(self.tokenizer)
+        ids = self.tokenizer(marker, add_special_tokens=False)["input_ids"] if marker else []
+        return marker if ids and ids[-1] in self.tokenizer.added_tokens_decoder else ""
 
 
 class PromptEncoder(Encoder):
@@ -167,6 +195,17 @@ def templated_tokens(tokenizer: Any, text: str) -> tuple[list[int], np.ndarray]:
     if begin is not None and ids[:1] != [begin] and tokenizer("")["input_ids"][:1] == [begin]:
         return [begin, *ids], np.concatenate([np.zeros((1, 2), dtype=np.int64), offsets])
     return ids, offsets
+
+
+def continuations(tokenizer: Any, prompts: Tensor, new: Tensor) -> list[str]:
+    """The texts of new tokens [N, M] after prompts [N, T], with the blank that they begin with.
+
+    Decoded alone, their first word would begin a text, where some tokenizers leave a blank out.
+    """
+    before = tokenizer.batch_decode(prompts[:, -_CONTEXT:], skip_special_tokens=True)
+    whole = tokenizer.batch_decode(torch.cat([prompts[:, -_CONTEXT:], new], 1), skip_special_tokens=True)
+    alone = tokenizer.batch_decode(new, skip_special_tokens=True)
+    return [w[len(b) :] if w.startswith(b) else a for b, w, a in zip(before, whole, alone, strict=True)]
 
 
 def padding(tokenizer: Any) -> int:
