@@ -161,6 +161,26 @@ def test_neither_does_a_run_that_is_loaded(own: Path, zoo_command: Callable[...,
     assert not Path("ran").exists()
 
 
+def test_a_loaded_run_is_looked_at_before_a_module_is_imported(
+    own: Path, zoo_command: Callable[..., Any], config: dict[str, Any]
+):
+    Path("c.yaml").write_text(yaml.safe_dump(config))
+    assert zoo_command("fit", "--config=c.yaml")[0] == 0
+    path = run.find() / "config.yaml"
+    trained = yaml.safe_load(path.read_text())
+    trained["model"]["init_args"]["optimizer"] = {"class_path": "antigravity.Browser"}
+    path.write_text(yaml.safe_dump(trained))
+    with pytest.raises(ConfigError, match="model.optimizer is "):
+        zoo.load()
+    assert "antigravity" not in sys.modules
+
+
+def test_in_a_clone_of_zoo_its_functions_are_not_the_users_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(Path(zoo.__file__).parent.parent)
+    with pytest.raises(ConfigError, match="a function of the package zoo"):
+        trust.check({"class_path": "zoo.paths.write_text"})
+
+
 @pytest.mark.parametrize("source", ["python:os.abort", "python:antigravity", "python:sklearn.show_versions"])
 @pytest.mark.parametrize("data", ["zoo.TextData", "zoo.ImageData"])
 def test_neither_does_a_source_of_data(here: Path, data: str, source: str):

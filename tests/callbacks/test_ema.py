@@ -98,6 +98,27 @@ def test_a_loaded_checkpoint_has_the_averages(network: Network, tmp_path: Path):
     assert not any(torch.equal(content["state_dict"][n], content["averaged"][n]) for n, _ in trained.named_parameters())
 
 
+def test_what_was_never_trained_is_evaluated_as_it_is(network: Network):
+    def measured(*callbacks: Callback) -> dict[str, float]:
+        task = network.task()
+        trainer(0).fit(task, datamodule=network.data())  # finds out the labels
+        trainer(0, callbacks=[*callbacks]).validate(task, datamodule=network.data(), verbose=False)
+        return task.last_figures
+
+    assert measured(zoo.EMA(0.5)) == measured()
+
+
+def test_an_error_in_a_validation_leaves_the_raw_weights(network: Network):
+    class Fails(Callback):
+        def on_validation_batch_start(self, *_: Any) -> None:
+            raise RuntimeError("simulated")
+
+    states, task = States(), network.task()
+    with pytest.raises(RuntimeError, match="simulated"):
+        trainer(2, callbacks=[zoo.EMA(0.5), states, Fails()], val_check_interval=2).fit(task, datamodule=network.data())
+    assert all(torch.equal(tensor, states.trained[-1][name]) for name, tensor in state(task).items())
+
+
 def test_a_checkpoint_of_the_middle_of_a_validation_has_the_raw_weights_and_the_averages(
     network: Network, tmp_path: Path
 ):
