@@ -12,6 +12,7 @@ from toy import Toy, ToyData
 import zoo
 from zoo.data import text
 from zoo.errors import ConfigError, DataError
+from zoo.files.forms import Found
 from zoo.order import Order
 from zoo.tokens.encoders import TokenEncoder
 
@@ -118,6 +119,41 @@ def test_a_new_modality_writes_only_its_samples(tiny_gpt2):
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=16, optimizer=ADAMW)
     trainer(2).fit(task, datamodule=Lines(batch_size=4))
     assert task.last_figures["tokens"] > 0
+
+
+class Lines(zoo.DataModule):
+    """A modality that only reads: a line of a file each; a folder has splits."""
+
+    def read(self, source: str, split: Any, setting: Any) -> Found | None:
+        path = Path(source) / f"{split}.txt" if Path(source).is_dir() else Path(source)
+        if not path.exists() or (path == Path(source) and split != "train"):
+            return None
+        return Found([zoo.TextSample(line) for line in path.read_text().splitlines()], ["plain"])
+
+
+def test_a_new_modality_writes_only_how_a_source_is_read(here: Path):
+    Path("a.txt").write_text("\n".join(map(str, range(100))))
+    data = Lines(train="a.txt", validation_fraction=0.2, test_fraction=0.1)
+    parts = {split: [sample.text for sample in data.samples(split)] for split in ("train", "validation", "test")}
+    assert {split: len(found) for split, found in parts.items()} == {"train": 70, "validation": 20, "test": 10}
+    assert sorted(chain.from_iterable(parts.values()), key=int) == [str(i) for i in range(100)]
+    assert data.describe("train") == "a.txt: 70 samples, plain"
+    assert data.describe("test") == "10% of a.txt: 10 samples"
+
+
+def test_a_sources_own_splits_win_then_a_part_of_train_then_the_validation_data(here: Path):
+    for name in ("train", "validation", "other"):
+        Path("d").mkdir(exist_ok=True)
+        Path("d", f"{name}.txt").write_text(f"{name} 1\n{name} 2")
+    data = Lines(train="d", predict="d/other.txt")
+    found = {split: [sample.text[:-2] for sample in data.samples(split)] for split in ("train", "validation", "test")}
+    assert found == {"train": ["train"] * 2, "validation": ["validation"] * 2, "test": ["validation"] * 2}
+    assert data.describe("test") == "no test data, so the validation data: 2 samples, plain"
+    assert [sample.text for sample in data.samples("predict")] == ["other 1", "other 2"]
+    named = Lines(train="d", validation="d/other.txt")
+    assert [sample.text for sample in named.samples("validation")] == ["other 1", "other 2"]
+    with pytest.raises(ConfigError, match=r"data.predict is not set: a file or a folder"):
+        named.samples("predict")
 
 
 @pytest.fixture
