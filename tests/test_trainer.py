@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract_cases import ADAMW, trainer
+from contract_cases import ADAMW, CASES, trainer
 
 import zoo
 from zoo.errors import ConfigError
@@ -43,6 +43,16 @@ def test_no_steps_are_no_steps(tiny_gpt2: Path, text_file: Path):
     t = trainer(0)
     t.fit(task(tiny_gpt2), datamodule=zoo.TextData(train=str(text_file)))
     assert t.global_step == 0
+
+
+@pytest.mark.parametrize("flag", ["--trainer.max_steps=0", "--trainer.max_epochs=0"])
+def test_a_run_of_nothing_is_refused_before_it_has_a_folder(
+    flag: str, here: Path, zoo_command: Any, tiny_gpt2: Path, text_file: Path
+):
+    flags = CASES["causal_lm"](tiny_gpt2, text_file).flags
+    code, _, complaint = zoo_command("fit", *flags, "--trainer.accelerator=cpu", flag)
+    assert (code, "is 0, so there is nothing to train" in complaint) == (2, True)
+    assert not (here / "runs").exists()
 
 
 def test_a_run_without_an_end_is_refused():

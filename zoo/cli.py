@@ -129,6 +129,9 @@ class ZooCLI(LightningCLI):
 
     def fit(self, model: Task, datamodule: DataModule, **kwargs: Any) -> None:
         path = self.request.checkpoint_path
+        for name, limit in (("max_steps", self.trainer.step_limit), ("max_epochs", self.trainer.max_epochs)):
+            if limit == 0:
+                raise ConfigError(f"trainer.{name} is 0, so there is nothing to train. Set 1 or more.")
         if self.request.checkpoint:
             model.restore(self.request.checkpoint)
             if self._is_finished():

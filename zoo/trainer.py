@@ -68,6 +68,8 @@ class Trainer(LightningTrainer):
                 f"trainer.gradient_clip_val is {gradient_clip_val}: a largest norm above 0, or null for no clipping."
             )
         self.asked_accumulation = accumulate_grad_batches
+        if max_steps < -1:
+            raise ConfigError(f"trainer.max_steps is {max_steps}; a number of batches, or -1 for no limit.")
         self.step_limit = math.inf if max_steps == -1 else max_steps
         self.vram = None if vram is None else probe.in_bytes(vram)
         self.targets_done: Any = 0

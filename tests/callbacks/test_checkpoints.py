@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from contract_cases import trainer
 
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.errors import ConfigError, NoRoomError, OutputError
@@ -174,3 +175,10 @@ def test_after_a_damaged_checkpoint_the_best_is_one_that_is_there(tmp_path: Path
     again.on_train_start(trainer, MODULE)
     assert again.best is None
     assert not (tmp_path / "best").exists()
+
+
+def test_lightning_has_what_an_owed_validation_is_run_by():
+    """`val_loop.run` and `_first_loop_iter`: no public way runs a validation inside a training that is resumed."""
+    t = trainer(1)
+    assert callable(t.fit_loop.epoch_loop.val_loop.run)
+    assert hasattr(t._logger_connector, "_first_loop_iter")

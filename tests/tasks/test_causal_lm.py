@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 from conftest import TEXT, save_tiny
-from contract_cases import ADAMW, trainer
+from contract_cases import ADAMW, SGD, trainer, weights
 from tokens.arrow import documents
 from torch.nn import functional as F
 
@@ -301,3 +301,54 @@ def test_weights_that_do_not_match_are_refused_by_name(tiny_gpt2: Path, here: Pa
 def test_a_window_longer_than_the_positions_is_refused(tiny_gpt2: Path):
     with pytest.raises(ConfigError, match="max_length is 65; this architecture has 64 positions"):
         zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=65, optimizer=ADAMW).config()
+
+
+def test_a_piece_is_as_long_as_its_own_longest_sample(tiny_gpt2: Path, text_file: Path):
+    """Padding that only others need does not reach the network, and the training stays the same."""
+
+    def trained(size: int | None) -> tuple[torch.Tensor, list[int]]:
+        seen: list[int] = []
+
+        class Watched(zoo.CausalLM):
+            def loss(self, batch: Any) -> Any:
+                if torch.is_grad_enabled():
+                    seen.append(batch["input_ids"].shape[1])
+                    assert batch["targets"].shape == batch["input_ids"].shape
+                return super().loss(batch)
+
+        task = Watched(
+            pretrained=str(tiny_gpt2), max_length=64, packing=False, micro_batch_size=size, optimizer=SGD, stride=8
+        )
+        data = zoo.TextData(train=str(text_file), documents="lines", batch_size=5)
+        trainer(3, limit_val_batches=0).fit(task, datamodule=data)
+        return weights(task), seen
+
+    (whole, longest), (pieces, own) = trained(None), trained(1)
+    assert torch.allclose(whole, pieces, atol=1e-6)
+    assert [max(own[5 * i : 5 * i + 5]) for i in range(3)] == longest
+    assert min(own) < min(longest)
+
+
+def test_a_token_without_an_embedding_is_refused_before_it_reaches_the_network(
+    tiny_gpt2: Path, text_file: Path, tmp_path: Path
+):
+    """On a GPU it would end the process; the tokenizer has 300 tokens, the network knows 280."""
+    architecture = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 8, "vocab_size": 280}
+    config = hf.make_config({**architecture, "bos_token_id": 0, "eos_token_id": 0})
+    hf.build_causal_lm(config).save_pretrained(tmp_path)
+    hf.load_tokenizer(str(tiny_gpt2)).save_pretrained(tmp_path)
+    task = zoo.CausalLM(pretrained=str(tmp_path), max_length=16, optimizer=SGD)
+    with pytest.raises(DataError, match=r"data\.(train|validation) has token \d+, .* tokens below 280"):
+        trainer(5).fit(task, datamodule=zoo.TextData(train=str(text_file)))
+    assert int(task.example_batch(500)["input_ids"].max()) < 280
+
+
+def test_a_task_that_shows_nothing_of_its_own_shows_its_samples_all_the_same(
+    tiny_gpt2: Path, text_file: Path, capsys: pytest.CaptureFixture[str]
+):
+    class Plain(zoo.CausalLM):
+        marked = zoo.Task.marked
+
+    task = Plain(pretrained=str(tiny_gpt2), max_length=16, optimizer=SGD)
+    trainer(0).fit(task, datamodule=zoo.TextData(train=str(text_file), documents="lines", show=2))
+    assert capsys.readouterr().out.count("input_ids [") == 2

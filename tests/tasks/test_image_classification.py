@@ -345,3 +345,16 @@ def test_a_test_leaves_its_evidence(vit: Path, here: Path, zoo_command: Any):
     assert counts.trace() / counts.sum() == pytest.approx(figures["accuracy"])
     for picture in (folder / "confusion.png", folder / "mistakes.png", here / "batch.png"):
         assert np.asarray(Image.open(picture).convert("L")).std() > 10  # something is drawn
+
+
+def test_a_task_that_captions_nothing_shows_its_batches_all_the_same(vit: Path, here: Path):
+    class Plain(zoo.ImageClassification):
+        captions = zoo.Task.captions
+
+    task = Plain(pretrained=str(vit), optimizer=SGD)
+    source = "python:sklearn.datasets.load_digits"
+    data = zoo.ImageData(train=source, limit=20, batch_size=8, num_workers=0, show="batch.png")
+    trainer(0).fit(task, datamodule=data)
+    batch = next(iter(data.train_dataloader()))
+    assert task.captions(batch)[0] == f"label {batch['label'][0]}, index {batch['index'][0]}"
+    assert Path("batch.png").is_file()
