@@ -38,6 +38,7 @@ def explained(name: str, what: str) -> Iterator[None]:
 
     Raises:
         MissingInputError: no such folder or repository, hub out of reach, or repository gated.
+        DataError: it is there, and cannot be read.
     """
     looks_local = name.startswith((".", "/", "~")) or Path(name).is_dir() or name.count("/") > 1
     if looks_local and not Path(name).is_dir():
@@ -59,6 +60,13 @@ def explained(name: str, what: str) -> Iterator[None]:
             ) from error
         raise MissingInputError(
             f"{what} {name}: no local folder, and the hub has no such public repository ({cause}). Check the spelling."
+        ) from error
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # readers raise what they like for files that are cut off, or of another kind
+        raise DataError(
+            f"{what} {name}: its files are damaged, or of another kind than is wanted here ({_cause(error)}). "
+            f"Get them anew, or name another one."
         ) from error
 
 

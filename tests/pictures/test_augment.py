@@ -49,6 +49,15 @@ def test_without_any_variation_training_sees_what_evaluation_sees():
     assert torch.equal(plain(NOISE, stream()), fit(NOISE, WANTED))
 
 
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_a_crop_is_resized_as_the_network_wants_it(mode: str):
+    """Reference: Pillow, of the same part of the picture."""
+    vary = augment.Variation(Augmentation(scale=0.3, flip=0), Preprocessing(16, (0.5,) * 3, (0.5,) * 3, mode))
+    box = augment.random_box(NOISE.size, 0.3, 4 / 3, stream())
+    expected = NOISE.resize((16, 16), Image.Resampling[mode.upper()], box)
+    assert torch.equal(vary(NOISE, stream()), torch.from_numpy(np.array(expected)).permute(2, 0, 1))
+
+
 def test_padding_moves_the_picture_over_black():
     vary, square = augment.Variation(Augmentation(padding=4, flip=0), WANTED), fit(NOISE, WANTED)
     padded = torch.nn.functional.pad(square, (4, 4, 4, 4))

@@ -210,6 +210,21 @@ def test_a_compiled_network_has_the_losses_of_an_eager_one(vit: Path):
     assert losses(True) == pytest.approx(losses(False), rel=1e-5)
 
 
+def test_a_picture_is_varied_anew_at_every_step(monkeypatch: pytest.MonkeyPatch):
+    seen: list[set[bytes]] = []
+    plain = zoo.ImageClassification.logits
+
+    def logits(self: Any, batch: Any) -> torch.Tensor:
+        seen.append({image.numpy().tobytes() for image in batch["image"]})
+        return plain(self, batch)
+
+    monkeypatch.setattr(zoo.ImageClassification, "logits", logits)
+    task = resnet(augmentation=Augmentation(scale=0.5, flip=0), norm="frozen")
+    trainer(3, limit_val_batches=0).fit(task, datamodule=digits(batch_size=40))
+    assert [len(images) for images in seen] == [40] * 3
+    assert max(len(seen[0] & seen[1]), len(seen[1] & seen[2])) < 20  # of so few pixels some crops are alike
+
+
 # What is frozen stays, bit for bit ------------------------------------------------------------------------------
 
 

@@ -101,11 +101,11 @@ class TimmClassifier:
             overlay = {"file": str(path), "source": "file"}
         if pretrained and not weights:
             _stay_offline()
-        try:
-            with self._explained():
+        with self._explained():
+            try:
                 network = timm.create_model(self.name, pretrained, pretrained_cfg_overlay=overlay, **settings)
-        except (TypeError, RuntimeError) as error:
-            raise ConfigError(f"model {self.name}: {_first_line(error)}") from error
+            except (TypeError, RuntimeError) as error:
+                raise ConfigError(f"model {self.name}: {_first_line(error)}") from error
         return network
 
     def logits(self, network: Any, images: Tensor) -> Tensor:
@@ -273,8 +273,8 @@ def find(source: str | dict[str, Any]) -> Classifier:
         return TimmClassifier(_known(name), settings)
     folder = follow(source)
     if (folder / "config.json").is_file():
-        written = json.loads((folder / "config.json").read_text("utf-8"))
-        of_timm = "architecture" in written
+        with explained(str(folder), "model"):
+            of_timm = "architecture" in dict(json.loads((folder / "config.json").read_text("utf-8")))
         return TimmClassifier(f"local-dir:{folder}") if of_timm else TransformersClassifier(str(folder))
     if source.startswith(("hf-hub:", "hf_hub:")):
         return TimmClassifier(source)
