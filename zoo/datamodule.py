@@ -170,7 +170,8 @@ class DataModule(LightningDataModule):
         """
         found, origin = self._found(split)
         samples = self.usable(found.samples, split)
-        self._told[split] = ", ".join([f"{origin}: {self.summary(samples)}", *found.notes])
+        told = ", ".join([f"{origin}: {self.summary(samples)}", *found.notes])
+        self._told[split] = told.encode(errors="backslashreplace").decode()  # a file's name may have any bytes
         return samples
 
     def describe(self, split: Split) -> str:

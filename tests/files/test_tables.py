@@ -487,6 +487,14 @@ def test_classes_of_a_parquet_have_their_names(here: Path):
     assert read("a.parquet", label_column="kind") == [TextSample("One", "good"), TextSample("Two", None)]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.jsonl.zst", "a.csv.gz"])
+def test_a_files_name_may_have_bytes_that_are_no_text(name: str, here: Path):
+    odd = os.fsdecode(b"\xff" + name.encode())
+    put(odd, KINDS[name])
+    assert texts(odd) == TEXTS
+    assert said(train=odd, validation=odd).encode().startswith(rb"\udcff" + name.encode())
+
+
 @pytest.mark.parametrize("how", ["emptied", "cut", "flipped"])
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
 def test_damaged_texts_in_the_cache_are_read_anew(name: str, how: str, here: Path, monkeypatch: pytest.MonkeyPatch):

@@ -66,10 +66,15 @@ class _Unpacked(io.RawIOBase):
     """zstd by Arrow, which is there anyway."""
 
     def __init__(self, path: Path):
-        self._stream: Any = pa.input_stream(str(path), compression="zstd")
+        self._packed = open(path, "rb")  # noqa: SIM115 – closed with this; by its name Arrow opens none with odd bytes
+        self._stream: Any = pa.input_stream(self._packed, compression="zstd")
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
 
     def readinto(self, buffer: Any) -> int:
         data = self._stream.read(len(buffer))
