@@ -226,3 +226,17 @@ def test_the_hash_of_a_part_is_that_of_the_same_samples_alone(here: Path):
     assert whole[::2].digest() == text._of_texts(rows[::2]).samples.digest()
     assert [sample.text for sample in whole[5:7]] == rows[5:7]
     assert whole[::2].lengths.tolist() == [len(row) for row in rows[::2]]
+
+
+def test_what_is_held_out_is_drawn_by_the_seed_and_every_part_keeps_the_order_of_the_data():
+    def divided(seed: int) -> dict[str, list[int]]:
+        data = zoo.DataModule()
+        data.trainer = trainer(0)
+        data.trainer.seed = seed
+        return data.divide([*range(50)], {"validation": 0.2, "test": 0.1})[0]
+
+    parts = divided(1)
+    assert parts == divided(1) != divided(2)
+    assert {split: len(part) for split, part in parts.items()} == {"validation": 10, "test": 5, "train": 35}
+    assert sorted(chain.from_iterable(parts.values())) == [*range(50)]
+    assert all(part == sorted(part) for part in parts.values())
