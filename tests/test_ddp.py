@@ -64,6 +64,17 @@ class StepFails(zoo.CausalLM):
         return optimizer
 '''
 
+IS_KILLED = '''
+import os, signal, zoo
+
+class Killed(zoo.CausalLM):
+    """The second process is killed in step 4."""
+    def loss(self, batch):
+        if self.trainer.global_rank == 1 and self.global_step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(batch)
+'''
+
 
 def zoo_in_processes(*argv: Any) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, which starts further ones."""
@@ -106,6 +117,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"data": data}))
     (folder / "failing.py").write_text(FAILS_ON_ONE_RANK)
     (folder / "failing_step.py").write_text(FAILS_IN_THE_STEP)
+    (folder / "killed.py").write_text(IS_KILLED)
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -162,6 +174,15 @@ def test_out_of_memory_in_the_optimizers_step_of_one_process_ends_both_and_a_res
     assert torch.equal(weights(folder, "halfway", 3), weights(folder, "two", 3))
     assert exit_codes_of_two("fit", "--resume=runs/halfway/1") == [0, 0]
     assert torch.equal(weights(folder, "halfway", 7), weights(folder, "two", 7))
+
+
+def test_a_process_that_was_killed_is_one_line_with_the_command_to_go_on(folder: Path):
+    done = zoo_in_processes("fit", "--config=config.yaml", "--model=killed.Killed", "--name=killed", *TWO)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Initializing") and line]
+    assert lines == [
+        "zoo: another process of this run has gone at step 4. Go on with: uv run zoo fit --resume runs/killed/1"
+    ]
+    assert done.returncode == 69
 
 
 def test_no_sample_is_scored_twice_in_a_test_with_two_processes(folder: Path):

@@ -41,6 +41,12 @@ class MissingInputError(UserError, FileNotFoundError):
         return str(self.args[0])
 
 
+class LostProcessError(UserError):
+    """Another process of a training on several devices has gone, so that this one cannot go on."""
+
+    exit_code = 69
+
+
 class DoesNotFitError(UserError):
     """Memory that cannot be found: not even one sample goes through, or the batch must not be cut smaller."""
 

@@ -2,6 +2,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -212,3 +213,29 @@ def test_signals_and_lock_are_given_back(
     zoo_command("fit", *flags, "--name=stopped")
     assert signal.getsignal(signal.SIGTERM) is before
     lock.Lock(FOLDER).release()
+
+
+DEAF = """
+import hashlib
+from zoo.signals import Signals
+with Signals() as signals:
+    signals.deferred = True
+    print("ready", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # one call that does not return, as one that waits for a process
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_process_that_waits_for_another_hears_signals_all_the_same():
+    child = subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout and child.stderr  # noqa: PT018
+    try:
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGTERM)
+        while "SIGTERM: waiting for the step in progress" not in child.stderr.readline():
+            assert child.poll() is None
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(60) == 143
+    finally:
+        child.kill()
+        child.communicate()

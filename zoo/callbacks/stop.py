@@ -2,11 +2,20 @@
 
 from typing import Any
 
+import torch.distributed as dist
 from lightning.pytorch import Callback
 
 from zoo.callbacks.checkpoints import Checkpoints
-from zoo.errors import Stopped
+from zoo.errors import LostProcessError, Stopped
 from zoo.signals import Signals
+
+_SIGNS_OF_A_LOSS = (
+    "gloo/transport",
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Socket closed",
+)
 
 
 class StopBySignal(Callback):
@@ -48,6 +57,10 @@ class StopBySignal(Callback):
             # The signal went to the whole process group, and a data worker was quicker to go than the step.
             self._save(trainer, validation_due=trainer.validating)
             raise self._stopped(trainer)
+        if trainer.world_size > 1 and _is_of_another_process(exception):
+            raise LostProcessError(
+                f"another process of this run has gone at step {trainer.global_step + 1:,}.{self._go_on(trainer)}"
+            ) from exception
 
     def _look(self, trainer: Any, validation_due: bool) -> None:
         asked = self.signals.received is not None
@@ -68,11 +81,22 @@ class StopBySignal(Callback):
                 callback.save(trainer, validation_due, last=True)
 
     def _stopped(self, trainer: Any) -> Stopped:
-        folders = [c.folder.parent for c in trainer.checkpoint_callbacks if isinstance(c, Checkpoints) and c.folder]
         name = self.signals.received.name if self.signals.received else "another process"
-        go_on = f" Go on with: uv run zoo fit --resume {folders[0]}" if folders else ""
         number = self.signals.received or 15
-        return Stopped(number, f"stopped by {name} after step {trainer.global_step:,}.{go_on}")
+        return Stopped(number, f"stopped by {name} after step {trainer.global_step:,}.{self._go_on(trainer)}")
+
+    @staticmethod
+    def _go_on(trainer: Any) -> str:
+        folders = [c.folder.parent for c in trainer.checkpoint_callbacks if isinstance(c, Checkpoints) and c.folder]
+        return f" Go on with: uv run zoo fit --resume {folders[0]}" if folders else ""
+
+
+def _is_of_another_process(error: BaseException) -> bool:
+    """Whether a collective failed as its other end is gone. Gloo raises a plain RuntimeError."""
+    said = str(error)
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(sign in said for sign in _SIGNS_OF_A_LOSS)
+    )
 
 
 def _nothing() -> None:
