@@ -4,6 +4,9 @@ A lock is a folder .lock.N that says who owns it; the one with the largest N cou
 every file system does in one piece and refuses where the name is taken, so that nothing else (flock, links) is needed.
 A lock is void when its process is gone, after a reboot, and in a copy of the directory. Where the process cannot be
 looked up (another machine on the same disk), the lock is void when its owner has not touched it for five minutes.
+
+filelock was tried in its place. It is free at once after a kill, with data workers alive too, and would be shorter; but
+it needs a disk that can flock, which network disks often cannot, and does not say whose it is.
 """
 
 import json
