@@ -35,12 +35,14 @@ def config(here: Path, monkeypatch: pytest.MonkeyPatch, text_file: Path) -> Path
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--model", "made_lab.Made", "--model.gama", "1"], "unknown key model.gama."),
-        (["--model", "made_lab.Made", "--model.gamma", "x"], "model.gamma: expected int. Got value: x."),
+        (["--model", "made_lab.Made", "--model.gama", "1"], "unknown flag --model.gama; did you mean --model.gamma?"),
+        (["--model", "made_lab.Made", "--model.gamma", "x"], "model.gamma is 'x'; expected a whole number."),
         (["--model", "made_lab.Mode"], "model: Type"),
-        (["--trainer.max_epohs", "2"], "unknown flag --trainer.max_epohs."),
+        (["--trainer.max_epohs", "2"], "unknown flag --trainer.max_epohs; did you mean --trainer.max_epochs?"),
         (["--model", "made_lab.Made"], "model.gamma is 1; this task wants none."),
         (["--trainer.accelerator", "abacus"], "trainer: "),
+        (["--trainer.accelerator", "cpu", "--trainer.devices", "[0, 5]"], "trainer: "),
+        (["--trainer.devices", "0"], "trainer: "),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -56,7 +58,7 @@ def test_what_comes_after_the_imports_is_one_line(flags: list[str], line: str, c
 def test_debugging_shows_the_traceback(config: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ZOO_DEBUG", "1")
     with pytest.raises(ValueError):
-        main(["fit", "--config", str(config), "--trainer.max_epohs", "2"])
+        main(["fit", "--config", str(config), "--model", "made_lab.Made"])
 
 
 def test_a_mistake_in_the_data_leaves_no_run_behind(here: Path, zoo_command: Any, tiny_gpt2: Path):

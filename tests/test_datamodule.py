@@ -104,7 +104,7 @@ def test_a_task_whose_samples_are_all_alike_cannot_group_them():
 
 
 def test_a_batch_size_below_one_is_refused():
-    with pytest.raises(ConfigError, match=r"data\.batch_size is 0"):
+    with pytest.raises(ConfigError, match=r"DataModule.batch_size is 0"):
         zoo.TextData(train="x.txt", batch_size=0)
 
 

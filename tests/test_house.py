@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {
-    "ground": ("errors samples streams", ""),
+    "ground": ("errors constraints rules samples streams", ""),
     "files": ("files items paths processes hub broken trust", "ground"),
     "tokens": ("tokens", "ground files"),
     "images": ("pictures", "ground files"),

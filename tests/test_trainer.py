@@ -56,7 +56,7 @@ def test_a_run_of_nothing_is_refused_before_it_has_a_folder(
 
 
 def test_a_run_without_an_end_is_refused():
-    with pytest.raises(ConfigError, match="neither trainer.max_epochs nor trainer.max_steps"):
+    with pytest.raises(ConfigError, match="neither Trainer.max_epochs nor Trainer.max_steps"):
         zoo.Trainer(accelerator="cpu")
 
 

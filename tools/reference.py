@@ -96,7 +96,7 @@ def _rows(section: str, name: str, definition: dict[str, Any]) -> Iterator[str]:
 
 
 def _default(name: str, key: str, expected: dict[str, Any]) -> Any:
-    ours = helptext.Layers(load())
+    ours = helptext.Settings(load())
     ours.add_file(helptext.DEFAULTS)
     node = ours.node("trainer", key) if name == "zoo.Trainer" else None
     return node.plain() if node is not None and node.value is not None else expected.get("default")

@@ -1,7 +1,8 @@
 """zoo fit | validate | test | predict, on LightningCLI.
 
 A key's way: zoo/defaults.yaml, then each --config in turn, then flags. A run's own config stands in for --config where
-a run is tested, asked for predictions, or resumed.
+a run is tested, asked for predictions, or resumed. They are merged once (settings/merging.py); the parser gets the
+result, fills in defaults, and makes the objects.
 """
 
 import importlib
@@ -28,12 +29,12 @@ from zoo.datamodule import DataModule
 from zoo.errors import ConfigError, DataError, DoesNotFitError, Stopped, UserError, of_the_disk
 from zoo.paths import replace_folder
 from zoo.request import COMMANDS, Request
-from zoo.settings.schema import keep_for_these_versions
+from zoo.settings import schema
+from zoo.settings.problems import complain
 from zoo.signals import Signals
 from zoo.task import Task
 from zoo.trainer import Trainer
 
-_DEFAULTS = Path(__file__).with_name("defaults.yaml")
 _OURS = {"ckpt_path", "weights_only", "verbose", "return_predictions"}
 """Arguments of the Trainer's methods that zoo sets itself."""
 
@@ -41,7 +42,7 @@ _OURS = {"ckpt_path", "weights_only", "verbose", "return_predictions"}
 class ZooCLI(LightningCLI):
     """LightningCLI with zoo's Task, DataModule and Trainer, runs, and reports."""
 
-    def __init__(self, request: Request, signals: Signals):
+    def __init__(self, request: Request, settings: dict[str, Any], signals: Signals):
         self.request, self.signals = request, signals
         super().__init__(
             Task,
@@ -51,11 +52,8 @@ class ZooCLI(LightningCLI):
             trainer_class=Trainer,
             save_config_callback=None,
             auto_configure_optimizers=False,
-            parser_kwargs={
-                name: {"default_config_files": [str(_DEFAULTS)], "exit_on_error": False} for name in self.subcommands()
-            }
-            | {"exit_on_error": False},
-            args=request.arguments(),
+            parser_kwargs={name: {"exit_on_error": False} for name in self.subcommands()} | {"exit_on_error": False},
+            args={"subcommand": request.command, request.command: settings},
         )
 
     @staticmethod
@@ -67,13 +65,17 @@ class ZooCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        trust.check(args[args["subcommand"]])
         try:
-            self.config = parser.parse_args(args)
+            self.config = parser.parse_object(args)
         except ArgumentError as error:
             raise ConfigError(complaints.readable(str(error))) from error
         trust.check(self.config[self.config.subcommand])
 
     def before_instantiate_classes(self) -> None:
+        if "--print_config" in self.request.flags:
+            print(self._config_text(), end="")
+            raise SystemExit(0)
         if self.subcommand == "fit" and "settings" in self.request.checkpoint:
             self._guard(self.request.checkpoint["settings"])
 
@@ -104,7 +106,9 @@ class ZooCLI(LightningCLI):
         self.trainer_defaults = {"callbacks": callbacks}
         try:
             trainer: Any = super().instantiate_trainer(**kwargs)
-        except ValueError as error:  # Lightning's word for an accelerator or strategy that it does not know
+        except UserError:
+            raise
+        except (ValueError, TypeError) as error:  # Lightning's words for what it does not know, or cannot use here
             raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
         trainer.seed = self._get(self.config, "seed_everything") or 0
         trainer.allowed_changes = self.request.allowed_changes
@@ -224,9 +228,12 @@ def main(argv: list[str]) -> int:
     with output.patient(), Signals() as signals, quiet.quiet(), lock.all_released():
         try:
             request = Request.parse(argv)
+            request.find_run()
+            settings, problems = request.settings(schema.load(may_import=True))
+            if problems:
+                return complain(problems)
             request.open()
-            keep_for_these_versions()
-            ZooCLI(request, signals)
+            ZooCLI(request, settings, signals)
         except Stopped as stop:
             return _complain(str(stop), stop.exit_code)
         except Exception as error:

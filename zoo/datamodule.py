@@ -2,20 +2,23 @@
 
 import functools
 import math
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from zoo import streams
 from zoo.broken import BadSamples
+from zoo.constraints import ClosedUnitInterval, NonNegativeInt, OpenUnitInterval, PositiveInt, ShareBelowOne, checked
 from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.files import sources
 from zoo.files.forms import Found
 from zoo.files.tables import Reading
 from zoo.items import Encoded, digest, kept, outside
 from zoo.order import Collate, Fixed, Items, Order
+from zoo.rules import Rule, SumBelow
 from zoo.samples import Encoder, Item, Split
 
 _STAGES: dict[str, list[Split]] = {
@@ -25,7 +28,11 @@ _STAGES: dict[str, list[Split]] = {
     "predict": ["predict"],
 }
 
+Separator = Annotated[str, re.compile(r'\\t|[^"\r\n]'), "one character, as ; or \\t"]
+"""One character, or the two by which a tab is typed."""
 
+
+@checked
 class DataModule(LightningDataModule):
     """Samples of one modality. A new one writes `read(source, split)`, or `samples(split)` where nothing is read;
     encoding and collating are the task's.
@@ -53,6 +60,7 @@ class DataModule(LightningDataModule):
             The order of the samples is another one, and so is the result.
     """
 
+    rules: ClassVar[tuple[Rule, ...]] = (SumBelow(("validation_fraction", "test_fraction"), 1),)
     free_on_resume: ClassVar[tuple[str, ...]] = ("data.train", "data.validation")
     """Settings, as data.train, that may differ when a run is resumed: what they lead to is compared instead."""
     example_sources: ClassVar[dict[str, str]] = {"train": "a file or a folder.", "predict": "a file or a folder."}
@@ -65,31 +73,19 @@ class DataModule(LightningDataModule):
         test: str | None = None,
         predict: str | None = None,
         subset: str | None = None,
-        separator: str | None = None,
+        separator: Separator | None = None,
         encoding: str | None = None,
-        limit: int | None = None,
-        validation_fraction: float = 0.1,
-        test_fraction: float = 0.0,
-        batch_size: int = 8,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        max_broken: float = 0.001,
+        limit: PositiveInt | None = None,
+        validation_fraction: OpenUnitInterval = 0.1,
+        test_fraction: ShareBelowOne = 0.0,
+        batch_size: PositiveInt = 8,
+        eval_batch_size: PositiveInt | None = None,
+        num_workers: NonNegativeInt = 0,
+        max_broken: ClosedUnitInterval = 0.001,
         group_by_length: bool = False,
     ):
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value is not None and value < 1:
-                raise ConfigError(f"data.{name} is {value}; a whole number from 1.")
-        if limit is not None and limit < 1:
-            raise ConfigError(f"data.limit is {limit}; a whole number from 1, or null for all.")
-        if not (0 < validation_fraction < 1 and 0 <= test_fraction < 1 and validation_fraction + test_fraction < 1):
-            raise ConfigError(
-                f"data.validation_fraction is {validation_fraction}, data.test_fraction {test_fraction}; "
-                f"shares of the training data, together below 1."
-            )
         separator = "\t" if separator == "\\t" else separator
-        if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
-            raise ConfigError(f"data.separator is {separator!r}; one character, as ';' or \"\\t\".")
         self.sources: dict[Split, str | None] = {
             "train": train,
             "validation": validation,

@@ -6,13 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from zoo import helptext
-from zoo.errors import UserError, of_the_disk
+from zoo.errors import ConfigError, UserError, of_the_disk
 from zoo.request import COMMANDS, OTHERS, Request
-from zoo.settings import layers, machine, schema
-from zoo.settings.problems import MISSING, Problem
+from zoo.settings import machine, schema
+from zoo.settings.problems import Problem, complain
 
-_PASSED_ON = ("--print_config", ".help")
-"""What the parser of the configs answers itself."""
+_HELP = ("--help", "-h")
 
 
 def answer(argv: Sequence[str]) -> int | None:
@@ -21,20 +20,26 @@ def answer(argv: Sequence[str]) -> int | None:
     Everything printed here is printed without torch, Lightning, transformers or datasets.
     """
     try:
-        return _answer(argv)
+        return _answer(list(argv))
+    except UserError as error:
+        return complain([Problem(str(error), error.exit_code)])
     except BrokenPipeError:  # `zoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if (meant := of_the_disk(error)) is None:
             raise
-        return report([Problem(str(meant), meant.exit_code)])
+        return complain([Problem(str(meant), meant.exit_code)])
 
 
-def _answer(argv: Sequence[str]) -> int | None:
+def _answer(argv: list[str]) -> int | None:
     if problems := machine.misspelt_variables(os.environ):
-        return report(problems)
-    if not argv or argv[0] in ("--help", "-h", "help"):
+        return complain(problems)
+    if broken := [word for word in argv if any("\ud800" <= letter <= "\udfff" for letter in word)]:
+        raise ConfigError(f"{ascii(broken[0])[:60]} is not UTF-8; type it anew, or rename the file.")
+    if argv[:1] == ["help"] and len(argv) > 1:
+        argv = [*argv[1:], "--help"]
+    if not argv or argv[0] in (*_HELP, "help"):
         print(helptext.overview())
         return 0
     if argv[0] == "--version":
@@ -42,32 +47,25 @@ def _answer(argv: Sequence[str]) -> int | None:
 
         print(zoo.__version__)
         return 0
-    try:
-        if argv[0] in OTHERS:
-            return int(importlib.import_module(f"zoo.commands.{argv[0]}").main(list(argv[1:])))
-        request = Request.parse(list(argv))
-    except UserError as error:
-        return report([Problem(str(error), error.exit_code)])
-    if {"--help", "-h"} & {*argv}:
+    if argv[0] in OTHERS:
+        return int(importlib.import_module(f"zoo.commands.{argv[0]}").main(argv[1:]))
+    if argv[0].startswith("-"):
+        raise ConfigError(f"a command comes first: zoo {' | '.join(COMMANDS)}. zoo --help lists them.")
+    argv = [flag.removesuffix(".help") if flag.startswith("--") else flag for flag in argv] + [
+        "--help" for flag in argv if flag.startswith("--") and flag.endswith(".help")
+    ]
+    request = Request.parse(argv)
+    if {*_HELP} & {*argv}:
         print(helptext.command(request.command, request.flags))
         return 0
-    return _checked(request)
+    return None if "LOCAL_RANK" in os.environ else _check(request)  # the first process of a run has been checked
 
 
-def _checked(request: Request) -> int | None:
-    if "LOCAL_RANK" in os.environ or request.command not in COMMANDS:
-        return None  # a further process of a run whose first one has been checked
-    own = request.run / "config.yaml" if request.run else None
-    problems, _ = layers.check(schema.load(), request.command, request.flags, own)
-    if any(flag.endswith(_PASSED_ON[1]) or flag.startswith(_PASSED_ON[0]) for flag in request.flags):
-        problems = [problem for problem in problems if problem.code != MISSING]
-    return report(problems) if problems else None
-
-
-def report(problems: Sequence[Problem]) -> int:
-    """Print a line for each; returns the exit code: that of a wrong setting, if there is one."""
-    if os.environ.get("ZOO_DEBUG") and (error := sys.exception()):
-        raise error
-    for problem in problems:
-        print(f"zoo: {problem.line}", file=sys.stderr)
-    return min(problem.code for problem in problems)
+def _check(request: Request) -> int | None:
+    problems: list[Problem] = []
+    try:
+        request.find_run()
+    except UserError as error:
+        problems.append(Problem(str(error), error.exit_code))
+    problems += request.settings(schema.load())[1]
+    return complain(problems) if problems else None

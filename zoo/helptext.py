@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zoo.settings.layers import DEFAULTS, Layers
+from zoo.settings.merging import DEFAULTS, Settings
 from zoo.settings.problems import shown
 from zoo.settings.schema import load
 
@@ -73,12 +73,12 @@ def overview() -> str:
 
 def command(name: str, flags: Sequence[str]) -> str:
     """Of a command; of the classes and the section that its flags name, instead."""
-    layers = Layers(load())
-    layers.add_file(DEFAULTS)
-    layers.add_flags([flag for flag in flags if flag not in ("--help", "-h")])
+    settings = Settings(load())
+    settings.add_file(DEFAULTS)
+    settings.add_flags([flag for flag in flags if flag not in ("--help", "-h")])
     named = [flag.partition("=")[0].removeprefix("--") for flag in flags if flag.startswith("--")]
-    details = [_details(layers, section) for section in ("model", "data") if section in named]
-    details += [_details(layers, s) for s in ("trainer", "checkpoint") if s in named]
+    details = [_details(settings, section) for section in ("model", "data") if section in named]
+    details += [_details(settings, s) for s in ("trainer", "checkpoint") if s in named]
     if any(details):
         return "\n\n".join(text for text in details if text)
     what, example = _EXAMPLES[name]
@@ -91,20 +91,19 @@ def command(name: str, flags: Sequence[str]) -> str:
     return "\n".join([f"zoo {name}: {what}", *groups, ending])
 
 
-def _details(layers: Layers, section: str) -> str:
+def _details(settings: Settings, section: str) -> str:
     schema = load()
     definition = schema.resolved(schema.sections[section])
     title = section
     if "x-class" in definition:
-        node = layers.settings.get(section)
-        title = str(node.value["class_path"].value) if node and "class_path" in node.value else ""
+        title = settings.class_path(section)
         found = schema.definition(title, definition["x-class"])
         if found is None:
             return f"{title}: its arguments cannot be read from its source." if title else ""
         definition = found
     lines = [f"{title}: {definition.get('description') or 'a class of your own'}"]
     for key, expected in definition["properties"].items():
-        if section == "trainer" and (node := layers.node(section, key)).value is not None:
+        if section == "trainer" and (node := settings.node(section, key)).value is not None:
             expected = {**expected, "default": node.plain()}  # zoo/defaults.yaml
         lines += _key(f"--{section}.{key}", expected)
         inner = schema.resolved(expected)

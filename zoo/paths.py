@@ -120,9 +120,25 @@ def point(pointer: Path, target: Path) -> None:
     write_text(pointer, Path(os.path.relpath(target, pointer.parent)).as_posix() + "\n")
 
 
+def expanded(path: str | Path) -> Path:
+    """With ~ replaced, where there is such a home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something; not, where the name is one that no file can have (too long, a zero byte)."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def follow(path: str | Path) -> Path:
     """The path with every pointer on the way replaced by what it names: runs/latest/model is runs/gpt2/3/model."""
-    here = Path(path).expanduser()
+    here = expanded(path)
     whole = Path(*here.parts[:1])
     for part in here.parts[1:]:
         whole = _target(whole) / part
@@ -130,7 +146,7 @@ def follow(path: str | Path) -> Path:
 
 
 def _target(path: Path) -> Path:
-    if path.suffix or path.name not in ("latest", "last", "best") or not path.is_file():
+    if path.suffix or path.name not in ("latest", "last", "best") or not exists(path) or not path.is_file():
         return path
     with open(path, "rb") as file:
         name = file.read(_LONGEST).decode("utf-8", errors="replace").replace("\0", "").strip()
@@ -139,6 +155,9 @@ def _target(path: Path) -> Path:
 
 def nearest_file(path: Path) -> str:
     """ "; did you mean …" where the folder has a file of a similar name."""
-    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except (OSError, ValueError):
+        return ""
     near = difflib.get_close_matches(path.name, names, 1)
     return f"; did you mean {path.parent / near[0]}" if near else ""

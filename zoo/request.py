@@ -1,6 +1,5 @@
-"""What the user asked for: the part of the command line that names runs, read before anything heavy is."""
+"""What the user asked for: a command, its flags, and the run that they name."""
 
-import importlib
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -9,14 +8,16 @@ from typing import Any
 from zoo import run
 from zoo.errors import ConfigError
 from zoo.lock import Lock
-from zoo.paths import follow
-from zoo.settings import schema
-from zoo.settings.layers import Layers
-from zoo.settings.problems import nearest
+from zoo.paths import expanded, follow
+from zoo.settings.merging import merged
+from zoo.settings.problems import MISSING, Problem, nearest
+from zoo.settings.schema import BASES, Schema
 
 COMMANDS = ("fit", "validate", "test", "predict")
 OTHERS = ("list", "init", "runs", "doctor", "schema", "completion")
-_KEPT = {"config", "print_config", "help", "model", "data", "trainer", "seed_everything", "checkpoint"}
+_ELSEWHERE = {"train": "fit", "finetune": "fit", "eval": "test", "evaluate": "test", "generate": "predict", "sample":
+              "predict", "resume": "fit --resume", "config": "init", "ls": "runs", "version": "--version"}  # fmt: skip
+"""Commands of other tools, and what they are here."""
 
 
 @dataclass
@@ -25,38 +26,37 @@ class Request:
 
     Args:
         command: fit, validate, test or predict.
-        flags: what goes on to the parser of the configs.
+        flags: configs and settings.
+        asked: name of a run; "" for the latest, None for none.
         name: of a new run.
+        allowed_changes: keys that may differ from the settings of the checkpoint.
         run: whose checkpoint is used; None for none.
         checkpoint: of that checkpoint's content, what is no tensor. Empty for none, even in a run.
-        allowed_changes: keys that may differ from the settings of the checkpoint.
         lock: on the run, if it is resumed.
     """
 
     command: str
     flags: list[str]
-    name: str = "run"
+    asked: str | None
+    name: str
+    allowed_changes: list[str]
     run: Path | None = None
     checkpoint_path: Path | None = None
     checkpoint: dict[str, Any] = field(default_factory=dict)
-    allowed_changes: list[str] = field(default_factory=list)
     lock: Lock | None = None
 
     @classmethod
     def parse(cls, argv: list[str]) -> "Request":
-        """Take --name, --run, --resume and --allow-change out of the command line, and find what they name.
+        """Take --name, --run, --resume and --allow-change out of the command line.
 
         Raises:
-            ConfigError: flags that do not go together.
-            MissingInputError: no such run.
+            ConfigError: no such command, or flags that do not go together.
         """
-        if not argv or argv[0].startswith("-"):
-            return cls(command="", flags=argv or ["--help"])
-        if argv[0] not in COMMANDS:
-            raise ConfigError(
-                f"there is no zoo {argv[0]}{nearest(argv[0], [*COMMANDS, *OTHERS])} zoo --help lists them."
-            )
-        command, flags = argv[0], _expand_shorthands([_resolved(flag) for flag in argv[1:]])
+        command, flags = argv[0], [_resolved(flag) for flag in argv[1:]]
+        if command not in COMMANDS:
+            known = _ELSEWHERE.get(command, "")
+            near = f"; did you mean {known}?" if known else nearest(command, [*COMMANDS, *OTHERS])
+            raise ConfigError(f"there is no zoo {command}{near} zoo --help lists them.")
         name, flags = _take(flags, "--name")
         asked, flags = _take(flags, "--run")
         resume, flags = _take(flags, "--resume", optional=True)
@@ -73,15 +73,32 @@ class Request:
             raise ConfigError("zoo fit has no --run; to go on with a run: zoo fit --resume RUN.")
         if command != "fit" and resume is not None:
             raise ConfigError(f"zoo {command} has no --resume; to use a run: zoo {command} --run RUN.")
-        request = cls(command, flags, name or (Path(configs[0]).stem if configs else "run"), allowed_changes=allowed)
-        wants_help = {"--help", "-h"} & {*flags}
-        if resume is not None and not wants_help:
-            request.run = run.find(resume or None)
-        elif command != "fit" and (asked or not configs) and not wants_help:
-            request.run = run.find(asked)
-        if request.run:
-            request.name = request.run.parent.name
-        return request
+        if command != "fit" and not asked:
+            asked = None if configs else ""
+        default = Path(configs[0]).stem if configs else "run"
+        return cls(command, flags, resume if command == "fit" else asked, name or default, allowed)
+
+    def find_run(self) -> None:
+        """Find the run that is named, if one is.
+
+        Raises:
+            MissingInputError: there is no such run.
+        """
+        if self.asked is not None:
+            self.run = run.find(self.asked or None, "--resume" if self.command == "fit" else "--run")
+            self.name = self.run.parent.name
+
+    def settings(self, schema: Schema) -> tuple[dict[str, Any], list[Problem]]:
+        """The settings as constructors take them, and what is wrong with them.
+
+        The run's own config comes first, so that flags and other configs win.
+        """
+        settings = merged(schema, self.flags, self.run / "config.yaml" if self.run else None)
+        is_lost = self.asked is not None and self.run is None and not {*BASES} & settings.tree.keys()
+        found, problems = ({}, settings.problems) if is_lost else settings.check(self.command, self.run is not None)
+        if "--print_config" in self.flags:  # of files that are not there yet
+            problems = [problem for problem in problems if problem.code != MISSING]
+        return found, problems
 
     def open(self) -> None:
         """Read the checkpoint of the run, which needs torch; a run that is resumed is locked first.
@@ -113,21 +130,12 @@ class Request:
         content = checkpoint.read(self.checkpoint_path)
         self.checkpoint = {name: content[name] for name in ("zoo", "callbacks", "settings") if name in content}
 
-    @property
-    def configs(self) -> list[str]:
-        return _values(self.flags, "--config")
-
-    def arguments(self) -> list[str]:
-        """For the parser: the run's own config first, so that flags and other configs win."""
-        own = ["--config", str(self.run / "config.yaml")] if self.run else []
-        return [*([self.command] if self.command else []), *own, *self.flags]
-
 
 def _resolved(flag: str) -> str:
     """A flag or value that goes through a pointer names its target: runs/latest/model will soon be another one."""
     name, equals, value = flag.partition("=") if flag.startswith("--") else ("", "", flag)
-    target = follow(value) if value and len(value) < 4096 else Path(value)
-    return f"{name}{equals}{target.as_posix()}" if target != Path(value).expanduser() else flag
+    target = follow(value) if value else expanded(value)
+    return f"{name}{equals}{target.as_posix()}" if target != expanded(value) else flag
 
 
 def _take(flags: list[str], name: str, optional: bool = False) -> tuple[str | None, list[str]]:
@@ -146,33 +154,3 @@ def _take(flags: list[str], name: str, optional: bool = False) -> tuple[str | No
 def _values(flags: list[str], name: str) -> list[str]:
     after = [value for flag, value in pairwise(flags) if flag == name]
     return after + [flag.partition("=")[2] for flag in flags if flag.startswith(f"{name}=")]
-
-
-def _expand_shorthands(flags: list[str]) -> list[str]:
-    """Write out the flags that the data module declares as shorthands: --prompt is --data.predict."""
-    unknown = [f for f in flags if f.startswith("--") and "." not in f and f[2:].partition("=")[0] not in _KEPT]
-    unknown = [f for f in unknown if f.partition("=")[0] not in ("--name", "--run", "--resume", "--allow-change")]
-    if not unknown:
-        return flags
-    shorthands = _data_class_shorthands(flags)
-    expanded = []
-    for flag in flags:
-        name, equals, value = flag.removeprefix("--").partition("=")
-        known = flag in unknown and name in shorthands
-        expanded.append(f"--{shorthands[name]}{equals}{value}" if known else flag)
-    return expanded
-
-
-def _data_class_shorthands(flags: list[str]) -> dict[str, str]:
-    settings = Layers(schema.load())
-    if not _values(flags, "--data") and not _values(flags, "--config"):
-        settings.add_file(run.find(next(iter(_values(flags, "--run")), None)) / "config.yaml")
-    settings.add_flags(flags)
-    definition, path = settings.data_class(), settings.class_path("data")
-    if definition is not None or not path:
-        return (definition or {}).get("x-shorthands", {})
-    module, _, name = path.rpartition(".")
-    try:  # a class that cannot be read from its source
-        return getattr(getattr(importlib.import_module(module), name), "shorthands", {})
-    except (ImportError, AttributeError, ValueError):
-        return {}

@@ -23,7 +23,7 @@ import yaml
 
 from zoo import trust
 from zoo.errors import ConfigError, DataError, MissingInputError
-from zoo.paths import follow, point, sweep, write_text
+from zoo.paths import exists, follow, point, sweep, write_text
 
 if TYPE_CHECKING:
     from zoo.task import Task
@@ -61,17 +61,18 @@ def tidy(folder: Path) -> None:
         sweep(place)
 
 
-def find(run: str | Path | None = None) -> Path:
+def find(run: str | Path | None = None, flag: str = "--run") -> Path:
     """The run of a path (runs/gpt2/3, runs/latest), a name (gpt2: its newest) or a name and number (gpt2/3).
 
     Args:
         run: None for the latest.
+        flag: that named it.
 
     Raises:
         MissingInputError: there is no such run; names those that there are.
     """
     asked = [RUNS / "latest"] if run is None else [Path(run), RUNS / run]
-    for path in map(follow, asked):
+    for path in filter(exists, map(follow, asked)):
         if (path / "config.yaml").is_file():
             return path
         numbered = [p for p in path.glob("*/config.yaml") if p.parent.name.isdecimal()] if path.is_dir() else []
@@ -79,7 +80,7 @@ def find(run: str | Path | None = None) -> Path:
             return max(numbered, key=lambda p: int(p.parent.name)).parent
     there = sorted(p.parent.relative_to(RUNS).as_posix() for p in RUNS.glob("*/*/config.yaml"))
     no_latest = f"{RUNS / 'latest'} leads to no run" if there else f"no run yet in {RUNS}"
-    what = f"--run {run}: no such run" if run else no_latest
+    what = f"{flag} {run}: no such run" if run else no_latest
     raise MissingInputError(
         f"{what}. " + (f"There are {', '.join(there[-8:])}." if there else "Start one with zoo fit.")
     )

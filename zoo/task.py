@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from zoo import descent, guards, microbatch, optim, prepare, probe, recovery, streams
 from zoo.checkpoint import loop_state, mismatch, wholly_frozen, without_frozen
+from zoo.constraints import NonNegativeFloat, NonNegativeInt, PositiveInt, checked
 from zoo.display import Display
 from zoo.errors import ConfigError
 from zoo.means import ExactMeans
@@ -30,6 +31,7 @@ _NEVER_CALLED = {
 }
 
 
+@checked
 class Task(Display, LightningModule):
     """What is trained, and by which loss. Subclasses write:
 
@@ -82,16 +84,12 @@ class Task(Display, LightningModule):
         self,
         optimizer: Callable[[Iterable], Optimizer],
         schedule: Schedule = "cosine",
-        warmup_steps: int | float = 0,
-        micro_batch_size: int | Literal["auto"] | None = "auto",
+        warmup_steps: NonNegativeInt | NonNegativeFloat = 0,
+        micro_batch_size: PositiveInt | Literal["auto"] | None = "auto",
         gradient_checkpointing: bool = False,
         compile: bool = False,
     ):
         super().__init__()
-        if isinstance(micro_batch_size, int) and micro_batch_size < 1:
-            raise ConfigError(f"model.micro_batch_size is {micro_batch_size}; a whole number from 1, auto, or null.")
-        if warmup_steps < 0:
-            raise ConfigError(f"model.warmup_steps is {warmup_steps}; a number of steps, or their share below 1.")
         self.automatic_optimization = False
         self.strict_loading = False  # frozen parts are not in a checkpoint; on_load_checkpoint checks the rest
         self.optimizer, self.schedule, self.warmup_steps = optimizer, schedule, warmup_steps

@@ -4,9 +4,10 @@ import math
 import shutil
 import subprocess
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.plugins import MixedPrecision
@@ -17,13 +18,16 @@ from zoo.callbacks.bad_steps import BadSteps
 from zoo.callbacks.ema import EMA
 from zoo.callbacks.gradients import Gradients
 from zoo.checkpoint import DurableIO
+from zoo.constraints import PositiveFloat, PositiveInt, checked
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError
 from zoo.precision import UnscaledFirst
+from zoo.rules import AtLeastOne
 
 _STRATEGIES = (SingleDeviceStrategy, DDPStrategy)
 
 
+@checked
 class Trainer(LightningTrainer):
     """Lightning's Trainer for tasks of zoo.
 
@@ -39,6 +43,7 @@ class Trainer(LightningTrainer):
         ConfigError: a setting that would change the training silently, or hardware that cannot be used.
     """
 
+    rules = (AtLeastOne(("max_epochs", "max_steps"), "the run would never end"),)
     seed: int = 0
     """What every random stream of the run is derived from; the command line sets it to seed_everything."""
     allowed_changes: Collection[str] = ()
@@ -47,10 +52,10 @@ class Trainer(LightningTrainer):
     def __init__(
         self,
         *args: Any,
-        max_epochs: int | None = None,
-        max_steps: int = -1,
-        gradient_clip_val: float | None = 1.0,
-        accumulate_grad_batches: int = 1,
+        max_epochs: PositiveInt | None = None,
+        max_steps: Annotated[int, Ge(-1)] = -1,
+        gradient_clip_val: PositiveFloat | None = 1.0,
+        accumulate_grad_batches: PositiveInt = 1,
         vram: str | None = None,
         accelerator: str = "auto",
         precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
@@ -74,8 +79,6 @@ class Trainer(LightningTrainer):
         self.vram = None if vram is None else probe.in_bytes(vram)
         self.targets_done: Any = 0
         """Targets (tokens, images …) trained on by this process; a tensor while training, read it seldom."""
-        if max_epochs is None and max_steps == -1:
-            raise ConfigError("neither trainer.max_epochs nor trainer.max_steps is set; the run would never end.")
         if precision == "16-mixed" and not _has_card(accelerator):
             print("precision: 16-mixed needs a CUDA card; on this CPU the run computes in 32 bits.")
             precision = "32-true"

@@ -13,7 +13,7 @@ from PIL import Image
 from zoo import hub
 from zoo.commands import looking
 from zoo.errors import DataError
-from zoo.settings import layers, schema
+from zoo.settings import merging, schema
 
 SHORT = ["--trainer.max_steps=2", "--trainer.accelerator=cpu", "--trainer.limit_val_batches=1"]
 
@@ -88,7 +88,7 @@ def test_the_config_for_a_task_has_no_mistake(
     config = yaml.safe_load(Path("c.yaml").read_text())
     assert ("pretrained" in config["model"]["init_args"]) is not offline
     Path(config["data"]["init_args"]["train"]).touch()
-    assert layers.check(schema.load(), "fit", ["--config", "c.yaml"])[0] == []
+    assert merging.merged(schema.load(), ["--config", "c.yaml"]).check("fit")[1] == []
 
 
 def test_what_was_found_is_counted(here: Path):

@@ -142,7 +142,7 @@ def test_columns_may_be_named(here: Path):
     assert list(data.samples("train")) == [TextSample("One", "007"), TextSample("Two", None)]
     with pytest.raises(DataError, match=r"has no column 'wahl' .*Set data.completion_column to one of them"):
         zoo.TextData(**both, prompt_column="frage", completion_column="wahl").samples("train")
-    with pytest.raises(ConfigError, match=r"data.text_column is for documents"):
+    with pytest.raises(ConfigError, match="at most one of TextData.text_column and TextData.prompt_column"):
         zoo.TextData(**both, text_column="text", prompt_column="frage")
 
 

@@ -21,7 +21,9 @@ def made() -> dict:
 
 def test_the_shipped_schema_is_current(made: dict):
     same_versions = made["x-versions"] == SHIPPED["x-versions"]
-    names = [name for name in made["definitions"] if same_versions or schema.is_own(name)]
+    names = [
+        name for name in made["definitions"] if same_versions or (name.startswith("zoo.") and name != "zoo.Trainer")
+    ]
     changed = [name for name in names if made["definitions"][name] != SHIPPED["definitions"].get(name)]
     gone = [name for name in SHIPPED["definitions"] if name.startswith("zoo.") and name not in made["definitions"]]
     assert (changed, gone) == ([], []), "write it anew: uv run zoo schema"
@@ -29,9 +31,11 @@ def test_the_shipped_schema_is_current(made: dict):
 
 def test_the_ranges_of_the_constructors_are_in_the_schema(made: dict):
     data = made["definitions"]["zoo.TextData"]["properties"]
-    assert data["batch_size"]["minimum"] == data["eval_batch_size"]["minimum"] == 1
+    assert data["batch_size"]["minimum"] == 1
+    assert {"type": "integer", "minimum": 1} in data["eval_batch_size"]["anyOf"]
     assert (data["validation_fraction"]["exclusiveMinimum"], data["validation_fraction"]["exclusiveMaximum"]) == (0, 1)
-    assert made["definitions"]["zoo.CausalLM"]["properties"]["warmup_steps"]["minimum"] == 0
+    assert made["definitions"]["zoo.CausalLM"]["properties"]["dropout"]["maximum"] == 1
+    assert {rule["rule"] for rule in made["definitions"]["zoo.CausalLM"]["x-rules"]} == {"ExactlyOne", "AtMost"}
 
 
 def test_every_key_of_zoo_has_a_description(made: dict):
@@ -70,16 +74,3 @@ def test_a_config_fits_the_schema_as_an_editor_reads_it():
     editor = jsonschema.Draft7Validator(SHIPPED)
     for path in sorted((ROOT / "configs").rglob("*.yaml")):
         assert [*editor.iter_errors(yaml.safe_load(path.read_text()))] == []
-
-
-def test_other_versions_get_a_schema_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
-    monkeypatch.setattr(schema, "installed", lambda: {"lightning": "2.6.99", "torch": "2.13.0"})
-    monkeypatch.setattr(generate, "schema", lambda **_: {**SHIPPED, "title": "made here"})
-    schema.load.cache_clear()
-    assert not schema.load().exact
-    schema.keep_for_these_versions()
-    schema.load.cache_clear()
-    own = schema.load()
-    schema.load.cache_clear()
-    assert (own.exact, own.content["title"]) == (True, "made here")

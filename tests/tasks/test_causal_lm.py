@@ -274,11 +274,11 @@ def test_a_prompt_without_room_for_a_token_is_refused(tiny_gpt2: Path):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({}, "one of model.pretrained .* and model.architecture"),
-        ({"pretrained": "a", "architecture": "b"}, "one of model.pretrained"),
-        ({"architecture": {"model_type": "gpt2"}}, "one of model.tokenizer and model.vocab_size"),
-        ({"pretrained": "a", "max_length": 8, "stride": 9}, "model.stride 9"),
-        ({"pretrained": "a", "micro_batch_size": 0}, "model.micro_batch_size is 0"),
+        ({}, "one of CausalLM.pretrained and CausalLM.architecture"),
+        ({"pretrained": "a", "architecture": "b"}, "one of CausalLM.pretrained"),
+        ({"architecture": {"model_type": "gpt2"}}, "one of CausalLM.tokenizer and CausalLM.vocab_size"),
+        ({"pretrained": "a", "max_length": 8, "stride": 9}, "CausalLM.stride is 9"),
+        ({"pretrained": "a", "micro_batch_size": 0}, "Task.micro_batch_size is 0"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_at_once(settings: dict[str, Any], says: str):

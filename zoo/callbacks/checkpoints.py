@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from zoo import run
 from zoo.checkpoint import without_frozen
+from zoo.constraints import NonNegativeFloat, PositiveInt, checked
 from zoo.errors import ConfigError, NoRoomError, OutputError
 from zoo.metrics_csv import MetricsCSV
 from zoo.optim import state_bytes
@@ -22,6 +23,7 @@ _FAILURES = 3
 _MB = 1e6
 
 
+@checked
 class Checkpoints(Checkpoint):
     """Saves after every validation, and at the given intervals between; keeps the newest and the best.
 
@@ -40,12 +42,10 @@ class Checkpoints(Checkpoint):
         self,
         monitor: str = "val/loss",
         mode: Literal["min", "max"] = "min",
-        every_n_steps: int | None = None,
-        every_n_minutes: float | None = 5,
-        keep: int = 2,
+        every_n_steps: PositiveInt | None = None,
+        every_n_minutes: NonNegativeFloat | None = 5,
+        keep: PositiveInt = 2,
     ):
-        if keep < 1 or (every_n_steps is not None and every_n_steps < 1):
-            raise ConfigError("checkpoint.keep and checkpoint.every_n_steps are whole numbers from 1.")
         self.monitor, self.mode, self.keep = monitor, mode, keep
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.folder: Path | None = None

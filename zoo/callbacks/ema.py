@@ -7,9 +7,10 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from zoo.checkpoint import without_frozen
-from zoo.errors import ConfigError
+from zoo.constraints import OpenUnitInterval, checked
 
 
+@checked
 class EMA(Callback):
     """Keep an exponential moving average of what is trained; validate, test and export it.
 
@@ -22,9 +23,7 @@ class EMA(Callback):
             average does not remember the initial weights.
     """
 
-    def __init__(self, decay: float = 0.9998):
-        if not 0 < decay < 1:
-            raise ConfigError(f"EMA.decay is {decay}; between 0 and 1.")
+    def __init__(self, decay: OpenUnitInterval = 0.9998):
         self.decay = decay
         self.averaged: dict[str, Tensor] = {}
         self._swapped = False

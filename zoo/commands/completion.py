@@ -8,7 +8,7 @@ from pathlib import Path
 from zoo import run
 from zoo.errors import ConfigError
 from zoo.request import COMMANDS, OTHERS
-from zoo.settings import layers
+from zoo.settings.merging import Settings
 from zoo.settings.schema import load
 
 USAGE = "zoo completion bash|zsh: a script. Put it into your shell:  source <(uv run zoo completion bash)"
@@ -59,13 +59,13 @@ def words(typed: list[str]) -> list[str]:
     if before[-1].startswith("--") and not word.startswith("--"):
         return _begun(_values(before[-1][2:], before), word)
     settings = _settings(before)
-    shorthands = (settings.data_class() or {}).get("x-shorthands", {})
+    shorthands = settings.shorthands()
     own = _OWN["fit" if before[0] == "fit" else ""]
     return _begun([f"--{name}" for name in [*own, *shorthands, *settings.flags()]], word)
 
 
-def _settings(before: list[str]) -> layers.Layers:
-    found = layers.Layers(load())
+def _settings(before: list[str]) -> Settings:
+    found = Settings(load())
     flags = before[1:]
     asked = next((value for flag, value in pairwise(flags) if flag in ("--run", "--resume")), None)
     if "--config" not in flags and (before[0] != "fit" or "--resume" in flags):
@@ -83,7 +83,7 @@ def _values(key: str, before: list[str]) -> Iterable[str]:
     schema = load()
     if key in _CLASSES:
         return schema.subclasses(_CLASSES[key])
-    expected = _settings(before[:-1]).expected(key) or {}
+    expected = _settings(before[:-1]).expected(key)
     branches = [schema.resolved(branch) for branch in expected.get("anyOf", [expected])]
     if any("boolean" in str(branch.get("type", "")) for branch in branches):
         return ["true", "false"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo import lock, run
 from zoo.errors import ConfigError
-from zoo.settings.reading import UnreadableError, read
+from zoo.settings.config_file import UnreadableError, read
 
 USAGE = "zoo runs [NAME]: the runs of this folder (of that name), with task, state, best figures and size."
 _COLUMNS = ("run", "task", "state", "best", "size", "last change")

@@ -9,8 +9,7 @@ from zoo.settings import schema
 
 USAGE = """\
 zoo schema [FILE]: write the schema that editors complete and check configs with. Without FILE: the one that ships with
-zoo, if this is a checkout of it, else the one for the installed versions, in zoo's cache folder. A config names it in
-its first line: # yaml-language-server: $schema=../zoo/schema.json
+zoo, in a checkout of it. A config names it in its first line: # yaml-language-server: $schema=../zoo/schema.json
 The one that ships describes the keys of zoo alone; in another FILE those of torch and Lightning are described too."""
 
 
@@ -20,7 +19,7 @@ def main(argv: list[str]) -> int:
         return 0
     if len(argv) > 1 or (argv and argv[0].startswith("-")):
         raise ConfigError(f"zoo schema takes one file; found {' '.join(argv)!r}.")
-    path = Path(argv[0]) if argv else _own()
+    path = Path(argv[0]) if argv else _shipped()
     from zoo.settings import generate
 
     content = generate.schema(others_words=path != schema.SHIPPED)
@@ -29,6 +28,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _own() -> Path:
-    checkout = (schema.SHIPPED.parent.parent / "pyproject.toml").is_file()
-    return schema.SHIPPED if checkout else schema.cached(schema.installed())
+def _shipped() -> Path:
+    if (schema.SHIPPED.parent.parent / "pyproject.toml").is_file():
+        return schema.SHIPPED
+    raise ConfigError("zoo schema needs a file to write to: zoo schema FILE.")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from zoo import streams
+from zoo.constraints import NonNegativeInt, PositiveInt, checked
 from zoo.data import image_sources
 from zoo.datamodule import DataModule
 from zoo.files import cache
@@ -18,6 +19,7 @@ from zoo.pictures import reading
 from zoo.samples import Batch, ImageSample, Split
 
 
+@checked
 class ImageData(DataModule):
     """Pictures to train, validate and test on, and pictures to predict.
 
@@ -47,9 +49,9 @@ class ImageData(DataModule):
         self,
         image_column: str | None = None,
         label_column: str | None = None,
-        limit: int | None = None,
+        limit: PositiveInt | None = None,
         show: str | None = None,
-        num_workers: int | None = None,
+        num_workers: NonNegativeInt | None = None,
         **kwargs: Any,
     ):
         super().__init__(limit=limit, num_workers=_cores() if num_workers is None else num_workers, **kwargs)

@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from zoo import streams, trust
+from zoo.constraints import NonNegativeInt, PositiveInt, checked
 from zoo.data import text_forms
 from zoo.datamodule import DataModule
-from zoo.errors import ConfigError, DataError, MissingInputError
+from zoo.errors import DataError, MissingInputError
 from zoo.files import sources, tables
 from zoo.files.forms import Found, Samples
 from zoo.paths import follow
+from zoo.rules import AtMostOne, Rule
 from zoo.samples import Split, TextSample
 
 Documents = Literal["auto", "rows", "lines", "blank", "file"]
@@ -23,6 +25,7 @@ _FEW = 20
 """Below this many documents a split by document would be a matter of luck: it goes through each of them instead."""
 
 
+@checked
 class TextData(DataModule):
     """Texts to train, validate and test on, and prompts to continue.
 
@@ -51,6 +54,10 @@ class TextData(DataModule):
     """
 
     shorthands: ClassVar[dict[str, str]] = {"prompt": "data.predict"}
+    rules: ClassVar[tuple[Rule, ...]] = (
+        AtMostOne(("text_column", "prompt_column"), "one is for documents, the other for prompts with completions"),
+        AtMostOne(("text_column", "completion_column"), "one is for documents, the other for prompts with completions"),
+    )
     free_on_resume = ("data.train", "data.validation", "data.show")
     example_sources: ClassVar[dict[str, str]] = {
         "train": "a file, a folder, or a data set of the hub.",
@@ -65,13 +72,11 @@ class TextData(DataModule):
         label_column: str | None = None,
         documents: Documents = "auto",
         join: str = "\n",
-        limit: int | None = None,
-        show: int = 0,
+        limit: PositiveInt | None = None,
+        show: NonNegativeInt = 0,
         **kwargs: Any,
     ):
         super().__init__(limit=limit, **kwargs)
-        if text_column is not None and (prompt_column is not None or completion_column is not None):
-            raise ConfigError("data.text_column is for documents, data.prompt_column for prompts with completions.")
         self.names = text_forms.Names(text_column, prompt_column, completion_column, label_column)
         self.join = join if documents == "file" else None
         self.reading = replace(self.reading, documents=documents if documents in ("lines", "blank") else "file")

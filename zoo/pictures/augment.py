@@ -5,19 +5,21 @@ B pictures of a batch · S side in pixels
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from zoo.errors import ConfigError
+from zoo.constraints import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveShare, checked
 from zoo.pictures.preprocessing import Preprocessing, as_tensor, square
 
 Policy = Literal["none", "rand", "trivial"]
 
 
+@checked
 @dataclass(frozen=True)
 class Augmentation:
     """How training pictures are varied. Every draw is a function of seed, step and sample.
@@ -35,25 +37,15 @@ class Augmentation:
         label_smoothing: share of a target that is spread over all classes.
     """
 
-    scale: float = 0.08
-    ratio: float = 4 / 3
-    padding: int = 0
-    flip: float = 0.5
+    scale: PositiveShare = 0.08
+    ratio: Annotated[float, Ge(1)] = 4 / 3
+    padding: NonNegativeInt = 0
+    flip: ClosedUnitInterval = 0.5
     policy: Policy = "none"
-    erase: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("flip", "erase", "label_smoothing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"model.augmentation.{name} is {getattr(self, name)}; between 0 and 1.")
-        if not 0 < self.scale <= 1 or self.ratio < 1 or self.padding < 0 or min(self.mixup, self.cutmix) < 0:
-            raise ConfigError(
-                f"model.augmentation: scale {self.scale} (above 0, up to 1), ratio {self.ratio} (from 1), padding "
-                f"{self.padding}, mixup {self.mixup}, cutmix {self.cutmix} (from 0)."
-            )
+    erase: ClosedUnitInterval = 0.0
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
+    label_smoothing: ClosedUnitInterval = 0.0
 
     @property
     def mixes(self) -> bool:

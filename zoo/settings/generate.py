@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.settings import guards, source
-from zoo.settings.schema import installed
+from zoo.constraints import limits
+from zoo.rules import as_json
+from zoo.settings.schema import GIVEN, installed
 
 _MODULES = ("torch.optim", "lightning.pytorch.callbacks", "lightning.pytorch.loggers", "lightning.pytorch.profilers")
 """Whose public classes may be named in a config without being the user's own."""
 _SIMPLE = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
-_GIVEN = {"torch.optim.Optimizer": 1}
-"""Leading arguments that are not set in a config: the optimizer is called with the parameters."""
+_RANGES = {"torch.optim.Optimizer": {key: {"minimum": 0} for key in ("lr", "weight_decay", "eps", "momentum")}}
+"""What every optimizer refuses when it is made, and its signature does not say."""
 _LONGEST = 300
 
 
@@ -28,25 +29,10 @@ def schema(others_words: bool = True) -> dict[str, Any]:
         others_words: describe the keys of torch and Lightning too, in the words of their documentation. The schema that
             ships goes without.
     """
-    from lightning.pytorch import Callback
-    from lightning.pytorch.loggers import Logger
-    from lightning.pytorch.profilers import Profiler
-    from torch.optim import Optimizer
-
     import zoo
     from zoo.callbacks.checkpoints import Checkpoints
 
-    found = _Classes(
-        {
-            "zoo.Task": zoo.Task,
-            "zoo.DataModule": zoo.DataModule,
-            "lightning.pytorch.callbacks.Callback": Callback,
-            "torch.optim.Optimizer": Optimizer,
-            "lightning.pytorch.loggers.Logger": Logger,
-            "lightning.pytorch.profilers.Profiler": Profiler,
-        },
-        others_words,
-    )
+    found = _Classes(_bases(), others_words)
     found.add_public("zoo", zoo.__all__)
     for module in _MODULES:
         names = vars(importlib.import_module(module))
@@ -71,9 +57,46 @@ def schema(others_words: bool = True) -> dict[str, Any]:
             "data": _class_of("zoo.DataModule", "samples"),
             "trainer": {"$ref": "#/definitions/zoo.Trainer", "description": "how long, and on what"},
             "checkpoint": {"$ref": "#/definitions/zoo.Checkpoints", "description": "when the run is saved"},
-            "seed_everything": {"type": ["integer", "boolean"], "description": "what every random stream starts from"},
+            "seed_everything": {
+                "type": ["integer", "boolean"],
+                "minimum": 0,
+                "maximum": 2**32 - 1,
+                "description": "what every random stream starts from",
+            },
         },
         "definitions": {**found.definitions, **found.choices()},
+    }
+
+
+def of_class(path: str, base: str) -> dict[str, Any]:
+    """Definitions of a class that is not in the schema, and of what its arguments name; {} for what is no class."""
+    module, _, name = path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name, None)
+    except (ImportError, ValueError):
+        return {}
+    found = _Classes(_bases(), others_words=False)
+    if inspect.isclass(cls):
+        found.add(path, cls, base)
+    return found.definitions
+
+
+def _bases() -> dict[str, type]:
+    """What configs may name subclasses of."""
+    from lightning.pytorch import Callback
+    from lightning.pytorch.loggers import Logger
+    from lightning.pytorch.profilers import Profiler
+    from torch.optim import Optimizer
+
+    import zoo
+
+    return {
+        "zoo.Task": zoo.Task,
+        "zoo.DataModule": zoo.DataModule,
+        "lightning.pytorch.callbacks.Callback": Callback,
+        "torch.optim.Optimizer": Optimizer,
+        "lightning.pytorch.loggers.Logger": Logger,
+        "lightning.pytorch.profilers.Profiler": Profiler,
     }
 
 
@@ -94,26 +117,29 @@ class _Classes:
     def add(self, path: str, cls: Any, base: str) -> None:
         from jsonargparse._parameter_resolvers import get_signature_parameters  # what the parser itself asks
 
-        parameters = get_signature_parameters(cls, None)[_GIVEN.get(base, 0) :]
-        own = path.startswith("zoo.")
-        limits = guards.limits(source.of_class(cls.__module__, cls.__qualname__)) if own else {}
+        parameters = get_signature_parameters(cls, None)[GIVEN.get(base, 0) :]
         definition = {
             "type": "object",
             "description": summary(cls.__doc__) if self._may_quote(cls) else "",
             "additionalProperties": False,
-            "properties": {p.name: self._property(p, limits.get(p.name, {})) for p in parameters},
+            "properties": {p.name: self._property(p, base) for p in parameters},
             "x-base": base,
             "x-home": f"{cls.__module__}.{cls.__qualname__}",
             "x-required": [p.name for p in parameters if p.default is inspect.Parameter.empty],
         }
         if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(cls).parameters.values()):
             definition["x-kwargs"] = True
+        if rules := [as_json(rule) for one in cls.__mro__ for rule in vars(one).get("rules", ())]:
+            definition["x-rules"] = rules
         if shorthands := getattr(cls, "shorthands", None):
             definition["x-shorthands"] = shorthands
         self.definitions[path] = definition
 
-    def _property(self, parameter: Any, limits: dict[str, Any]) -> dict[str, Any]:
-        found = {**self.describe(parameter.annotation), **limits}
+    def _property(self, parameter: Any, base: str) -> dict[str, Any]:
+        found = self.describe(parameter.annotation)
+        if found and parameter.default is None and not _takes_null(found):
+            found = _either([found, {"type": "null"}])  # the parser reads it so
+        found = {**found, **_RANGES.get(base, {}).get(parameter.name, {})}
         if parameter.doc and self._may_quote(parameter.parent):
             found["description"] = one_line(parameter.doc)
         default = parameter.default
@@ -129,6 +155,8 @@ class _Classes:
         if hint in _SIMPLE:
             return {"type": _SIMPLE[hint]}
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+        if origin is typing.Annotated:
+            return {**self.describe(arguments[0]), **limits(hint)}
         if origin is typing.Literal:
             return {"enum": [*arguments]}
         if origin in (typing.Union, types.UnionType):
@@ -189,6 +217,12 @@ class _Classes:
 
 def _class_of(base: str, what: str = "") -> dict[str, Any]:
     return {"$ref": f"#/definitions/any-{base}", "x-class": base, **({"description": what} if what else {})}
+
+
+def _takes_null(expected: dict[str, Any]) -> bool:
+    return any(
+        not b or "null" in str(b.get("type")) or None in b.get("enum", ()) for b in expected.get("anyOf", [expected])
+    )
 
 
 def _either(branches: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.paths import follow, nearest_file
+from zoo.paths import exists, follow, nearest_file
 from zoo.settings.problems import MISSING, Problem
 
 VARIABLES = {
@@ -66,7 +66,7 @@ def _missing_file(source: str) -> str:
         return ""
     path = follow(source)
     is_path = source.startswith((".", "/", "~")) or source.count("/") > 1 or path.suffix.lower() in _FILES
-    if not is_path or path.exists():
+    if not is_path or exists(path):
         return ""
     return "no such file" if path.suffix else "no such file or folder"
 
@@ -80,7 +80,7 @@ def _weights(layers: Any) -> Iterator[Problem]:
     for name in ("pretrained", "tokenizer", "weights", "architecture"):
         node = layers.node("model", name)
         value = node.value
-        if isinstance(value, str) and value.startswith((".", "/", "~")) and not follow(value).exists():
+        if isinstance(value, str) and value.startswith((".", "/", "~")) and not exists(follow(value)):
             line = f"model.{name}{node.place}: {value}: no such file or folder{_near(value)}"
             yield Problem(line, MISSING)
 

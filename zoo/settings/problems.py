@@ -1,7 +1,9 @@
 """What is wrong with settings: one line each, with where it stands and what comes nearest."""
 
 import difflib
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SETTING, DATA, MISSING = 2, 65, 66
@@ -40,6 +42,15 @@ class Problem:
 
     line: str
     code: int = SETTING
+
+
+def complain(problems: Sequence[Problem]) -> int:
+    """Print a line for each; returns the exit code: that of a wrong setting, if there is one."""
+    if os.environ.get("ZOO_DEBUG") and (error := sys.exception()):
+        raise error
+    for problem in problems:
+        print(f"zoo: {problem.line}", file=sys.stderr)
+    return min(problem.code for problem in problems)
 
 
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:

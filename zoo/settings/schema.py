@@ -1,4 +1,4 @@
-"""What may be set: the schema that ships with zoo, or the one made for the installed torch and Lightning."""
+"""What may be set: the schema that ships with zoo; of classes that it does not know, what their source says."""
 
 import json
 import sys
@@ -7,12 +7,13 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from zoo.paths import cache_folder, write_text
 from zoo.settings import source
 
 SHIPPED = Path(__file__).parent.parent / "schema.json"
-_DEPENDS_ON = ("lightning", "torch")
 SECTIONS = ("model", "data", "trainer", "checkpoint", "seed_everything")
+BASES = {"model": "zoo.Task", "data": "zoo.DataModule"}
+GIVEN = {"torch.optim.Optimizer": 1}
+"""Leading arguments that are not set in a config: an optimizer is called with the parameters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,11 +21,11 @@ class Schema:
     """What classes and sections take.
 
     Args:
-        exact: made for what is installed; else only what is said about zoo's own classes holds.
+        may_import: ask classes themselves where neither the schema nor their source says what they take. Slow.
     """
 
     content: dict[str, Any]
-    exact: bool
+    may_import: bool = False
 
     @property
     def sections(self) -> dict[str, Any]:
@@ -37,6 +38,13 @@ class Schema:
     @cached_property
     def _homes(self) -> dict[str, str]:
         return {found["x-home"]: name for name, found in self.definitions.items() if "x-home" in found}
+
+    @cached_property
+    def _others(self) -> tuple[str, ...]:
+        """Beginnings of names that belong to another major.minor version than the installed one."""
+        here = {name: _minor(version) for name, version in installed().items()}
+        other = [name for name, version in self.content["x-versions"].items() if here.get(name) != _minor(version)]
+        return tuple(f"{name}." for name in other) + (("zoo.Trainer",) if "lightning" in other else ())
 
     def name(self, path: str, base: str = "") -> str:
         """The name that the schema has for a class path; "" for none. A bare name is one of the base's classes."""
@@ -51,109 +59,92 @@ class Schema:
     def subclasses(self, base: str) -> list[str]:
         return [name for name, found in self.definitions.items() if found.get("x-base") == base]
 
+    def public(self, module: str) -> list[str]:
+        """Every public name of a module; nothing where they are not known."""
+        if module == "zoo":
+            import zoo
+
+            return zoo.__all__
+        return [] if f"{module}.".startswith(self._others or "\0") else self.content["x-modules"].get(module, [])
+
     def definition(self, path: str, base: str = "") -> dict[str, Any] | None:
         """What a class takes; None where it is not known for certain."""
-        if name := self.name(path, base):
-            return self.definitions[name] if self.exact or name.startswith("zoo.") else None
-        return self._from_source(path)
-
-    def _from_source(self, path: str) -> dict[str, Any] | None:
-        """Of a class outside the package."""
+        name = self.name(path, base)
+        if name and not name.startswith(self._others or "\0"):
+            return self.definitions[name]
         try:
-            found = source.find(path)
+            found = source.find(name or path)
         except source.NotThereError:
             return None
-        return self._merged(found) if found else None
+        known = self._of_source(found, base) if found else None
+        return known or (self._of_class(path, base) if self.may_import else None)
 
-    def _merged(self, found: source.Source) -> dict[str, Any] | None:
+    def _of_source(self, found: source.Source, base: str) -> dict[str, Any] | None:
+        """With what its bases take, as far as it passes it on to them."""
         own = source.arguments(found)
         if own is None:
             return None
-        summary, about = source.docs(found)
-        described = {n: {**p, **({"description": about[n]} if n in about else {})} for n, p in own.properties.items()}
-        definition: dict[str, Any] = {
-            "description": summary,
-            "properties": described,
-            "x-required": list(own.required),
-            "x-base": "",
-            "x-home": found.path,
-            "x-shorthands": found.constant("shorthands") or {},
-        }
-        if own.fixed is None and own.passes_on:
+        for name in [*own.properties][: GIVEN.get(base, 0)]:
+            del own.properties[name]
+        above = [self._of_base(one, base) for one in source.bases(found)]
+        if None in above:
             return None
-        for base in source.bases(found):
-            known = self._of_base(base)
-            if known is None:
-                return None
-            definition["x-base"] = definition["x-base"] or known["x-base"]
-            definition["x-shorthands"] = {**known.get("x-shorthands", {}), **definition["x-shorthands"]}
+        summary, about = source.docs(found)
+        properties = {n: {**p, **({"description": about[n]} if n in about else {})} for n, p in own.properties.items()}
+        required, rules, shorthands = [n for n in own.required if n in properties], list[Any](), dict[str, str]()
+        for known in filter(None, above):
+            theirs = {n: p for n, p in known["properties"].items() if n not in own.fixed and n not in own.properties}
+            shorthands |= known.get("x-shorthands", {})
             if own.passes_on:
-                theirs = {n: p for n, p in known["properties"].items() if n not in (own.fixed or ())}
-                definition["properties"] = {
-                    **definition["properties"],
-                    **{n: p for n, p in theirs.items() if n not in own.properties},
-                }
-                needed = [n for n in known["x-required"] if n in theirs and n not in own.properties]
-                definition["x-required"] += needed
-        return definition
+                properties |= theirs
+                required += [n for n in known["x-required"] if n in theirs]
+                rules += known.get("x-rules", [])
+        return {
+            "description": summary,
+            "properties": properties,
+            "x-required": required,
+            "x-rules": rules,
+            "x-base": next((known["x-base"] for known in above if known and known["x-base"]), ""),
+            "x-home": found.path,
+            "x-shorthands": shorthands | (found.constant("shorthands") or {}),
+        }
 
-    def _of_base(self, base: source.Source | str) -> dict[str, Any] | None:
-        path = base if isinstance(base, str) else base.path
-        if path in ("zoo.task.Task", "zoo.datamodule.DataModule"):
-            return self.definitions[{"zoo.task.Task": "zoo.Task"}.get(path, "zoo.DataModule")]
-        return self.definition(path) if path else None
+    def _of_base(self, found: source.Source | str, base: str) -> dict[str, Any] | None:
+        path = found if isinstance(found, str) else found.path
+        return self.definition(path, base) if path else None
+
+    def _of_class(self, path: str, base: str) -> dict[str, Any] | None:
+        from zoo.settings import generate
+
+        found = generate.of_class(path, base)
+        self.definitions.update(found)
+        return found.get(path)
 
     def resolved(self, expected: dict[str, Any]) -> dict[str, Any]:
-        """What a reference stands for."""
-        reference = expected.get("$ref", "")
-        if not reference or "x-class" in expected:
+        """What a reference stands for; {} for what is of another version and may not be asked."""
+        name = expected.get("$ref", "").removeprefix("#/definitions/")
+        if not name or "x-class" in expected:
             return expected
-        name = reference.removeprefix("#/definitions/")
+        if name.startswith(self._others or "\0"):
+            return (self._of_class(name, "") or {}) if self.may_import else {}
         return self.definitions[name]
 
 
 @cache
-def load() -> Schema:
-    """The schema for what is installed, if there is one, else the shipped one."""
-    shipped, here = json.loads(SHIPPED.read_text("utf-8")), installed()
-    if shipped["x-versions"] == here:
-        return Schema(shipped, exact=True)
-    if (own := cached(here)).is_file():
-        try:
-            content = json.loads(own.read_text("utf-8"))
-        except ValueError:
-            return Schema(shipped, exact=False)
-        zoos = {name: found for name, found in shipped["definitions"].items() if is_own(name)}
-        return Schema({**content, "definitions": {**content["definitions"], **zoos}}, exact=True)
-    return Schema(shipped, exact=False)
-
-
-def is_own(name: str) -> bool:
-    return name.startswith("zoo.") and name != "zoo.Trainer"
-
-
-def keep_for_these_versions() -> None:
-    """Make the schema of the installed versions, once, where the shipped one is for others. Slow the first time."""
-    from zoo.settings import generate
-
-    here = installed()
-    if json.loads(SHIPPED.read_text("utf-8"))["x-versions"] != here and not cached(here).exists():
-        try:
-            write_text(cached(here), json.dumps(generate.schema()))
-        except Exception as error:  # other versions may name their types in other ways; the parser checks all the same
-            print(f"no schema for these versions of torch and Lightning ({error}); mistakes show after the imports.")
-
-
-def cached(versions: dict[str, str]) -> Path:
-    return cache_folder() / "schema" / ("-".join(f"{name}{version}" for name, version in versions.items()) + ".json")
+def load(may_import: bool = False) -> Schema:
+    return Schema(json.loads(SHIPPED.read_text("utf-8")), may_import)
 
 
 def installed() -> dict[str, str]:
     """Versions, by the names of the folders that pip writes: faster than importlib.metadata, which parses them."""
     found = {}
-    for name in _DEPENDS_ON:
+    for name in ("lightning", "torch"):
         for folder in map(Path, sys.path):
             if written := sorted(folder.glob(f"{name}-[0-9]*.dist-info")):
                 found[name] = written[-1].name.removeprefix(f"{name}-").removesuffix(".dist-info").partition("+")[0]
                 break
     return found
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]

@@ -15,6 +15,8 @@ from typing import Any
 
 _NAMES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean", "None": "null"}
 _FAR = 8
+_MAY_DEFINE = r"import \*|__getattr__|globals\(|setattr\(|exec\("
+"""What in a module may give it names that are not written in it."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,10 @@ def find(path: str, far: int = _FAR) -> Source | None:
     return _in_module(module, file, name, far)
 
 
-def of_class(module: str, name: str) -> Source | None:
+def of_class(path: str) -> Source | None:
     """As `find`, for a class that is there."""
     try:
-        return find(f"{module}.{name}")
+        return find(path)
     except NotThereError:
         return None
 
@@ -89,23 +91,9 @@ def _in_module(module: str, file: Path, name: str, far: int) -> Source | None:
         for alias in node.names if isinstance(node, ast.ImportFrom) else []:
             if (alias.asname or alias.name) == name:
                 return _imported(module, file, node, alias.name, far)  # type: ignore[arg-type]
-    if file.name == "__init__.py" or not _is_plain(tree, name):
+    if file.name == "__init__.py" or re.search(rf"\b{re.escape(name)}\b|{_MAY_DEFINE}", ast.unparse(tree)):
         return None
     raise NotThereError(f"{module} ({file.name}) has no class {name}", name, [*classes])
-
-
-def _is_plain(tree: ast.Module, name: str) -> bool:
-    """Whether every name of a module can be told from its top, and this is none of them."""
-    plain = (ast.ClassDef, ast.FunctionDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Expr)
-    if not all(isinstance(node, plain) for node in tree.body):
-        return False  # a branch, a loop: anything may be defined in it
-    names = {n.id for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign)) for n in ast.walk(node)
-             if isinstance(n, ast.Name)}  # fmt: skip
-    names |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    imported = [alias for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names]
-    names |= {(alias.asname or alias.name).partition(".")[0] for alias in imported}
-    calls = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    return not {name, "*", "__getattr__"} & names and not {"globals", "setattr", "exec"} & calls
 
 
 def _imported(module: str, file: Path, node: ast.ImportFrom, name: str, far: int) -> Source | None:
@@ -148,15 +136,10 @@ def _file(module: str) -> Path | None:
         parents, name = spec, ".".join([first, *rest[:i]])
         spec = PathFinder.find_spec(name, parents.submodule_search_locations)
         if spec is None:
-            if parents.origin and _may_define(Path(parents.origin), part):
-                return None
+            if parents.origin and (tree := _parsed(Path(parents.origin))) and tree.body:
+                return None  # it may be defined in the package's own file
             raise NotThereError(f"{'.'.join([first, *rest[: i - 1]])} has no module {part}", part, _modules(parents))
     return Path(spec.origin).absolute() if spec.origin and spec.has_location else None
-
-
-def _may_define(file: Path, name: str) -> bool:
-    tree = _parsed(file) if file.suffix == ".py" else None
-    return tree is None or any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(tree)) or bool(tree.body)
 
 
 def _modules(spec: Any) -> list[str]:
@@ -188,24 +171,17 @@ def bases(source: Source) -> list[Source | str]:
 
 def _dotted(node: ast.expr, source: Source) -> str:
     """What a name in a file stands for, by the file's imports."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.insert(0, node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name):
+    first, _, rest = ast.unparse(node).partition(".")
+    if not first.isidentifier():
         return ""
     for imported in source.tree.body:
-        if isinstance(imported, ast.ImportFrom) and not imported.level:
-            for alias in imported.names:
-                if (alias.asname or alias.name) == node.id:
-                    return ".".join([str(imported.module), alias.name, *parts])
-        if isinstance(imported, ast.Import):
-            for alias in imported.names:
-                if (alias.asname or alias.name) == node.id:
-                    return ".".join([alias.name, *parts])
-                if not alias.asname and alias.name.partition(".")[0] == node.id:
-                    return ".".join([node.id, *parts])
-    return ".".join([source.module, node.id, *parts])
+        for alias in imported.names if isinstance(imported, (ast.Import, ast.ImportFrom)) else []:
+            origin = f"{imported.module}." if isinstance(imported, ast.ImportFrom) else ""
+            if (alias.asname or alias.name) == first and not getattr(imported, "level", 0):
+                return f"{origin}{alias.name}" + (f".{rest}" if rest else "")
+            if not origin and not alias.asname and alias.name.partition(".")[0] == first:
+                return ast.unparse(node)
+    return f"{source.module}.{ast.unparse(node)}"
 
 
 @dataclass
@@ -215,13 +191,13 @@ class Arguments:
     Args:
         properties: by name, with type and default where they are plain.
         passes_on: whether further keywords go to the bases' constructors.
-        fixed: what it passes to them itself; None where that cannot be told.
+        fixed: what it passes to them itself.
     """
 
     properties: dict[str, dict[str, Any]]
     required: list[str]
     passes_on: bool
-    fixed: set[str] | None
+    fixed: set[str]
 
 
 def arguments(source: Source) -> Arguments | None:
@@ -229,36 +205,45 @@ def arguments(source: Source) -> Arguments | None:
     init = source.method("__init__")
     if any("dataclass" in ast.unparse(decorator) for decorator in source.node.decorator_list):
         fields = [node for node in source.node.body if isinstance(node, ast.AnnAssign)]
-        known = {ast.unparse(node.target): {**describe(node.annotation), **_default(node.value)} for node in fields}
-        return Arguments(known, [ast.unparse(node.target) for node in fields if node.value is None], True, set())
-    if init is None:
-        plain = not source.node.decorator_list and source.method("__new__") is None
-        return Arguments({}, [], True, set()) if plain else None
-    if init.decorator_list or init.args.vararg or init.args.posonlyargs:
+        pairs: list[tuple[str, ast.expr | None, ast.expr | None]]
+        pairs = [(ast.unparse(node.target), node.annotation, node.value) for node in fields]
+        passed: tuple[bool, set[str]] | None = (True, set())
+    elif init is None:
+        return Arguments({}, [], True, set()) if source.method("__new__") is None else None
+    elif init.decorator_list or init.args.vararg or init.args.posonlyargs:
         return None
-    positional = init.args.args[1:]
-    defaults = [None] * (len(positional) - len(init.args.defaults)) + [*init.args.defaults]
-    pairs = [*zip(positional, defaults, strict=True), *zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)]
-    properties = {arg.arg: {**describe(arg.annotation), **_default(default)} for arg, default in pairs}
-    required = [arg.arg for arg, default in pairs if default is None]
-    passes_on, fixed, popped = _passed_on(init)
-    return Arguments(properties | {name: {} for name in popped}, required, passes_on, fixed)
+    else:
+        named = init.args.args[1:]
+        defaults = [*[None] * (len(named) - len(init.args.defaults)), *init.args.defaults, *init.args.kw_defaults]
+        pairs = [(a.arg, a.annotation, d) for a, d in zip([*named, *init.args.kwonlyargs], defaults, strict=True)]
+        passed = _passed_on(init)
+    if passed is None:
+        return None
+    properties = {name: {**describe(hint), **_default(default)} for name, hint, default in pairs}
+    return Arguments(properties, [name for name, _, default in pairs if default is None], *passed)
+
+
+def _passed_on(init: ast.FunctionDef) -> tuple[bool, set[str]] | None:
+    """Whether **kwargs go to super().__init__, and what else does; None where they may go elsewhere."""
+    calls = [node for node in ast.walk(init) if isinstance(node, ast.Call)]
+    call = next((node for node in calls if ast.unparse(node.func) == "super().__init__"), None)
+    name = init.args.kwarg.arg if init.args.kwarg else None
+    if name is None:
+        return False, set()
+    uses = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(init))
+    passes_on = any(k.arg is None and ast.unparse(k.value) == name for k in call.keywords) if call else False
+    if call is None or call.args or not passes_on or uses > 1:
+        return None
+    return True, {k.arg for k in call.keywords if k.arg}
 
 
 def docs(source: Source) -> tuple[str, dict[str, str]]:
     """The first paragraph of the docstring, and what it says of each argument (as in this file)."""
     text = ast.get_docstring(source.node) or ""
-    about: dict[str, str] = {}
-    name = ""
-    for line in text.partition("Args:\n")[2].splitlines():
-        if not line.startswith("    "):
-            break
-        if begun := re.match(r"    (\w+): (.*)", line):
-            name = begun[1]
-            about[name] = begun[2]
-        elif name:
-            about[name] += f" {line.strip()}"
-    return " ".join(text.partition("\n\n")[0].split()), about
+    about = re.split(r"^    (\w+): ", text.partition("Args:\n")[2].partition("\n\n")[0], flags=re.M)
+    return " ".join(text.partition("\n\n")[0].split()), {
+        name: " ".join(said.split()) for name, said in zip(about[1::2], about[2::2], strict=True)
+    }
 
 
 def names(source: Source) -> set[str]:
@@ -269,33 +254,17 @@ def names(source: Source) -> set[str]:
     return own | ({*known.properties} if known else set())
 
 
-def _passed_on(init: ast.FunctionDef) -> tuple[bool, set[str] | None, list[str]]:
-    """Whether **kwargs go to super().__init__, what else does, and what is popped from them first."""
-    name = init.args.kwarg.arg if init.args.kwarg else None
-    calls = [node for node in ast.walk(init) if isinstance(node, ast.Call)]
-    call = next((node for node in calls if ast.unparse(node.func) == "super().__init__"), None)
-    if call is None:
-        return False, None, []
-    fixed = None if call.args else {k.arg for k in call.keywords if k.arg}
-    passes_on = any(k.arg is None and isinstance(k.value, ast.Name) and k.value.id == name for k in call.keywords)
-    takes = (f"{name}.pop", f"{name}.get")
-    taken = [node.args[0] for node in calls if ast.unparse(node.func) in takes and node.args]
-    popped = [str(node.value) for node in taken if isinstance(node, ast.Constant)]
-    uses = sum(isinstance(n, ast.Name) and n.id == name for n in ast.walk(init)) if name else 0
-    return passes_on, (fixed if uses <= len(popped) + passes_on else None), popped
-
-
-def describe(annotation: ast.expr | None) -> dict[str, Any]:
+def describe(hint: ast.expr | None) -> dict[str, Any]:
     """The schema of an annotation made of plain types; {} for others."""
-    if isinstance(annotation, ast.Constant) and annotation.value is None:
+    if isinstance(hint, ast.Constant) and hint.value is None:
         return {"type": "null"}
-    if isinstance(annotation, ast.Name) and annotation.id in _NAMES:
-        return {"type": _NAMES[annotation.id]}
-    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        either = [describe(annotation.left), describe(annotation.right)]
-        return {} if {} in either else {"anyOf": either}
-    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).rpartition(".")[2] == "Literal":
-        choices = _literal(annotation.slice)
+    if isinstance(hint, ast.Name) and hint.id in _NAMES:
+        return {"type": _NAMES[hint.id]}
+    if isinstance(hint, ast.BinOp) and isinstance(hint.op, ast.BitOr):
+        either = [describe(hint.left), describe(hint.right)]
+        return {} if {} in either else {"anyOf": [b for one in either for b in one.get("anyOf", [one])]}
+    if isinstance(hint, ast.Subscript) and ast.unparse(hint.value).rpartition(".")[2] == "Literal":
+        choices = _literal(hint.slice)
         return {"enum": [*choices] if isinstance(choices, tuple) else [choices]} if choices is not None else {}
     return {}
 

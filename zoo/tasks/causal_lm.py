@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from zoo import streams
+from zoo.constraints import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt, PositiveShare, checked
 from zoo.errors import ConfigError, DataError
 from zoo.microbatch import Loss
 from zoo.models import head
 from zoo.models import pretrained as hf
+from zoo.rules import AtMost, ExactlyOne
 from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, Split, TextSample
 from zoo.task import Task
 from zoo.tokens.encoders import PromptEncoder, TokenEncoder, continuations, padding
@@ -28,6 +31,7 @@ _SHOWN = 512
 """Tokens of a sample that are shown."""
 
 
+@checked
 @dataclass(frozen=True)
 class Sampling:
     """How text is generated.
@@ -40,13 +44,14 @@ class Sampling:
         num_sequences: continuations of each prompt.
     """
 
-    max_new_tokens: int = 64
-    temperature: float = 0.8
-    top_k: int = 50
-    top_p: float = 1.0
-    num_sequences: int = 1
+    max_new_tokens: PositiveInt = 64
+    temperature: NonNegativeFloat = 0.8
+    top_k: NonNegativeInt = 50
+    top_p: PositiveShare = 1.0
+    num_sequences: PositiveInt = 1
 
 
+@checked
 class CausalLM(Task):
     """Train, test and sample a causal language model.
 
@@ -71,28 +76,27 @@ class CausalLM(Task):
     unit = "tokens"
     sample_type = TextSample
     free_on_resume = ("model.sampling", "model.stride")
+    rules = (
+        ExactlyOne(("pretrained", "architecture"), "weights to start from, or a network to train from scratch"),
+        ExactlyOne(("tokenizer", "vocab_size"), "that of a model, or one to train on the text", given="architecture"),
+        AtMost(("stride", "max_length")),
+    )
 
     def __init__(
         self,
         pretrained: str | None = None,
         architecture: str | dict[str, Any] | None = None,
         tokenizer: str | None = None,
-        vocab_size: int | None = None,
-        max_length: int = 512,
+        vocab_size: PositiveInt | None = None,
+        max_length: Annotated[int, Ge(2)] = 512,
         packing: Packing = True,
         chat_template: str = "auto",
-        stride: int | None = None,
-        dropout: float = 0.0,
+        stride: PositiveInt | None = None,
+        dropout: ClosedUnitInterval = 0.0,
         sampling: Sampling = Sampling(),
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if (pretrained is None) == (architecture is None):
-            raise ConfigError("set one of model.pretrained (start from its weights) and model.architecture (scratch).")
-        if architecture is not None and (tokenizer is None) == (vocab_size is None):
-            raise ConfigError("a model from scratch needs one of model.tokenizer and model.vocab_size.")
-        if max_length < 2 or not 1 <= (stride or max_length) <= max_length:
-            raise ConfigError(f"model.max_length {max_length}, model.stride {stride}: 2 or more, and 1 .. max_length.")
         self.pretrained, self.architecture = pretrained, architecture
         self.tokenizer_name, self.vocab_size = tokenizer or pretrained, vocab_size
         self.max_length, self.stride = max_length, stride or max_length

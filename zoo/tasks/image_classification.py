@@ -7,13 +7,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
 from zoo import microbatch, optim, ranks, streams
+from zoo.constraints import ClosedUnitInterval, PositiveInt, PositiveShare, ShareBelowOne, checked
 from zoo.errors import ConfigError, DataError
 from zoo.microbatch import Loss
 from zoo.models import classifiers
@@ -21,6 +23,7 @@ from zoo.pictures import measures
 from zoo.pictures.augment import Augmentation, mix
 from zoo.pictures.encoder import PictureEncoder
 from zoo.pictures.preprocessing import Normalise, Preprocessing
+from zoo.rules import ExactlyOne
 from zoo.samples import Batch, Encoder, ImageSample, Split
 from zoo.task import Task
 
@@ -28,6 +31,7 @@ _PLAIN = Augmentation()
 _TOP, _MISTAKES = 5, 20
 
 
+@checked
 class ImageClassification(Task):
     """Train, test and ask a classifier of pictures.
 
@@ -53,30 +57,25 @@ class ImageClassification(Task):
 
     unit = "images"
     sample_type = ImageSample
+    rules = (ExactlyOne(("pretrained", "architecture"), "weights to start from, or a network to train from scratch"),)
 
     def __init__(
         self,
         pretrained: str | None = None,
         architecture: str | dict[str, Any] | None = None,
         weights: str | None = None,
-        image_size: int | None = None,
+        image_size: PositiveInt | None = None,
         augmentation: Augmentation = _PLAIN,
         freeze: Literal["none", "backbone"] = "none",
-        layer_decay: float = 1.0,
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
+        layer_decay: PositiveShare = 1.0,
+        dropout: ClosedUnitInterval = 0.0,
+        drop_path: ShareBelowOne = 0.0,
         norm: classifiers.Norm = "batch",
-        norm_batch_size: int | None = None,
+        norm_batch_size: Annotated[int, Ge(2)] | None = None,
         channels_last: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if (pretrained is None) == (architecture is None):
-            raise ConfigError("set one of model.pretrained (start from its weights) and model.architecture (scratch).")
-        if not 0 < layer_decay <= 1:
-            raise ConfigError(f"model.layer_decay is {layer_decay}; above 0, up to 1.")
-        if norm_batch_size is not None and norm_batch_size < 2:
-            raise ConfigError(f"model.norm_batch_size is {norm_batch_size}; statistics need 2 samples or more.")
         self.pretrained, self.architecture, self.weights = pretrained, architecture, weights
         self.image_size, self.augmentation = image_size, augmentation
         self.freeze_part, self.layer_decay = freeze, layer_decay
