@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 import torch
 from contract_cases import ADAMW, trainer
+from torch import nn
+from toy import Toy
 
 import zoo
 from zoo.errors import ConfigError
@@ -55,3 +57,9 @@ def test_a_loss_of_several_pairs_is_logged_by_name_and_trains(tiny_gpt2: Path, t
 def test_the_learning_rate_is_a_function_of_the_step(tiny_gpt2: Path):
     task = zoo.CausalLM(pretrained="x", warmup_steps=0.1, schedule="linear", optimizer=ADAMW)
     assert [task.lr_factor(step, 100) for step in (0, 9, 55, 99)] == pytest.approx([0.1, 1.0, 0.5, 1 / 90])
+
+
+def test_an_optimizer_that_refuses_its_settings_is_one_line():
+    task = Toy([nn.Linear(3, 1)], optimizer=lambda groups: torch.optim.AdamW(groups, betas=(2.0, 0.9)))
+    with pytest.raises(ConfigError, match=r"model.optimizer: Invalid beta parameter at index 0: 2.0"):
+        task.configure_optimizers()

@@ -200,6 +200,7 @@ def test_a_config_with_settings_that_its_type_does_not_know_is_none_the_worse(ti
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
+        ({"model_type": "gpt2", "n_layers": 2}, "gpt2 has no n_layers; did you mean n_layer?"),
         ({"model_type": "gpt2", "n_embd": 10, "n_head": 3}, "gpt2 cannot be built with these settings.*divisible"),
         ({"model_type": "gpt2", "n_embd": "wide"}, "gpt2 does not take these settings.*expected int, got str"),
         ({"model_type": "llama", "hidden_size": 10, "num_attention_heads": 3}, "llama .*multiple of the number"),

@@ -1,5 +1,6 @@
 """Networks, configs and tokenizers of transformers, from the hub, a folder, or from scratch."""
 
+import difflib
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -54,7 +55,9 @@ def make_config(settings: dict[str, Any]) -> PreTrainedConfig:
         config = CONFIG_MAPPING[kind].from_dict(settings)
     known = {*CONFIG_MAPPING[kind]().to_dict(), *config.attribute_map}
     if unknown := settings.keys() - known - {"model_type"}:
-        raise ConfigError(f"model.architecture: {kind} has no {', '.join(sorted(unknown))}; it has {', '.join(known)}.")
+        near = [one for word in sorted(unknown) for one in difflib.get_close_matches(word, known, 1)]
+        hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(known)}."
+        raise ConfigError(f"model.architecture: {kind} has no {', '.join(sorted(unknown))}; {hint}")
     return config
 
 
