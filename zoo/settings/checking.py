@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from zoo import rules, trust
+from zoo import rules
 from zoo.settings import source
 from zoo.settings.config_file import Node, number, of_flag
 from zoo.settings.problems import FOREIGN, Problem, nearest, nearest_word, shown
@@ -77,7 +77,7 @@ class Checking:
 
     def _group(self, key: str, node: Node, expected: dict[str, Any]) -> Any:
         if isinstance(node.value, dict):
-            return self._keys(key, node.value, expected, node.place)
+            return self._keys(key, node.value, expected, "")
         if node.value is None:
             line = f"{key} is empty{node.place}; leave it out, or set something in it."
         elif isinstance(node.value, str) and node.place and key in SECTIONS:
@@ -140,7 +140,8 @@ class Checking:
                 continue
             if name in source.names(one):
                 return True
-            above += [base for base in source.bases(one) if isinstance(base, source.Source)]
+            bases = [base for base in source.bases(one) if isinstance(base, source.Source)]
+            above += [base for base in bases if base.path.startswith("zoo.") or not self.schema.is_exact]
         return False
 
     # Classes ----------------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ class Checking:
             near = nearest_word(name, [one.rpartition(".")[2] for one in ours])
             full = next((one for one in ours if near and one.rpartition(".")[2] == near), "")
             return Problem(f"{key} is {path}{place}; expected a class path" + (f", as {full}." if full else "."))
-        if module.partition(".")[0] in sys.stdlib_module_names and not trust.is_own(module):
+        if module.partition(".")[0] in sys.stdlib_module_names and not _is_own(module):
             what = f"of Python's standard library; expected a {base.rpartition('.')[2]}"
             return Problem(f"{key} is {path}{place}, something {what}.")
         public = self.schema.public(module)
@@ -225,6 +226,12 @@ class Checking:
         except source.NotThereError as missing:
             return Problem(f"{key}: {missing}{place}{nearest(missing.word, missing.known)}")
         return None
+
+
+def _is_own(module: str) -> bool:
+    from zoo import trust  # which takes as long to import as all the rest here
+
+    return trust.is_own(module)
 
 
 def _fitted(node: Node, expected: dict[str, Any]) -> Any:

@@ -46,6 +46,11 @@ class Schema:
         other = [name for name, version in self.content["x-versions"].items() if here.get(name) != _minor(version)]
         return tuple(f"{name}." for name in other) + (("zoo.Trainer",) if "lightning" in other else ())
 
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether it was written for the very versions that are installed."""
+        return bool(self.content["x-versions"] == installed())
+
     def name(self, path: str, base: str = "") -> str:
         """The name that the schema has for a class path; "" for none. A bare name is one of the base's classes."""
         if path in self.definitions and "x-home" in self.definitions[path]:
