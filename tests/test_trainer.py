@@ -51,7 +51,7 @@ def test_a_run_of_nothing_is_refused_before_it_has_a_folder(
 ):
     flags = CASES["causal_lm"](tiny_gpt2, text_file).flags
     code, _, complaint = zoo_command("fit", *flags, "--trainer.accelerator=cpu", flag)
-    assert (code, "is 0, so there is nothing to train" in complaint) == (2, True)
+    assert (code, "is 0" in complaint) == (2, True)
     assert not (here / "runs").exists()
 
 
@@ -62,7 +62,7 @@ def test_a_run_without_an_end_is_refused():
 
 @pytest.mark.parametrize("norm", [-1, 0, 0.0, float("nan"), float("inf")])
 def test_a_norm_that_turns_or_removes_the_gradient_is_refused(norm: float):
-    with pytest.raises(ConfigError, match=r"trainer\.gradient_clip_val is .* null for no clipping"):
+    with pytest.raises(ConfigError, match="Trainer.gradient_clip_val is .* expected above 0"):
         zoo.Trainer(accelerator="cpu", max_steps=1, gradient_clip_val=norm)
 
 

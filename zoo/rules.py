@@ -3,6 +3,7 @@
 Imports nothing, so that the command line can answer before anything else is loaded.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,11 +13,12 @@ from typing import Any
 
 
 def within(value: Any, expected: Mapping[str, Any]) -> bool:
-    """Whether a number or text is in the range. NaN is in none."""
+    """Whether a number or text is in the range. NaN and infinity are in none."""
     if isinstance(value, str):
         return re.fullmatch(expected.get("pattern", "(?s:.*)"), value) is not None
     return (
-        value >= expected.get("minimum", value)
+        (abs(value) != math.inf or not in_words(expected))
+        and value >= expected.get("minimum", value)
         and value <= expected.get("maximum", value)
         and ("exclusiveMinimum" not in expected or value > expected["exclusiveMinimum"])
         and ("exclusiveMaximum" not in expected or value < expected["exclusiveMaximum"])

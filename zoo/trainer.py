@@ -68,13 +68,7 @@ class Trainer(LightningTrainer):
         strategy = kwargs.get("strategy", "auto")
         if not (strategy == "auto" or str(strategy).startswith("ddp") or isinstance(strategy, _STRATEGIES)):
             raise ConfigError(f"trainer.strategy is {strategy}; zoo trains on one device (auto) or with ddp for now.")
-        if gradient_clip_val is not None and not 0 < gradient_clip_val < math.inf:
-            raise ConfigError(
-                f"trainer.gradient_clip_val is {gradient_clip_val}: a largest norm above 0, or null for no clipping."
-            )
         self.asked_accumulation = accumulate_grad_batches
-        if max_steps < -1:
-            raise ConfigError(f"trainer.max_steps is {max_steps}; a number of batches, or -1 for no limit.")
         self.step_limit = math.inf if max_steps == -1 else max_steps
         self.vram = None if vram is None else probe.in_bytes(vram)
         self.targets_done: Any = 0
