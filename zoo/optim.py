@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from zoo.errors import ConfigError
+
 Schedule = Literal["cosine", "linear", "constant"]
 
 
@@ -34,6 +36,22 @@ def parameter_groups(
             own = settings(name, parameter)
             groups.setdefault(repr(sorted(own.items())), {**own, "params": []})["params"].append(parameter)
     return list(groups.values())
+
+
+def made(optimizer_class: Callable[[Iterable], Optimizer], groups: list[dict[str, Any]]) -> Optimizer:
+    """An optimizer that is fused where it can be, and whose state says which parameters it is of.
+
+    Raises:
+        ConfigError: a setting that it does not take.
+    """
+    try:
+        optimizer = optimizer_class(groups)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"model.optimizer: {error}.") from error
+    prefer_fused(optimizer)
+    optimizer.register_state_dict_post_hook(sign)
+    optimizer.register_load_state_dict_pre_hook(keep_settings)
+    return optimizer
 
 
 def lr_factor(step: int, total_steps: int, schedule: Schedule, warmup_steps: int) -> float:

@@ -226,14 +226,7 @@ class Task(Display, LightningModule):
         groups = optim.parameter_groups(part, self.parameter_settings)
         if not groups:
             raise ConfigError("nothing to train: every parameter of the network is frozen.")
-        try:
-            optimizer = self.optimizer(groups)
-        except (ValueError, TypeError) as error:  # a value that this optimizer does not take
-            raise ConfigError(f"model.optimizer: {error}.") from error
-        optim.prefer_fused(optimizer)
-        optimizer.register_state_dict_post_hook(optim.sign)
-        optimizer.register_load_state_dict_pre_hook(optim.keep_settings)
-        return optimizer
+        return optim.made(self.optimizer, groups)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         count = None if type(self).count is Task.count else self.count
