@@ -32,6 +32,13 @@ def offline() -> bool:
     return False
 
 
+def is_cached(name: str) -> bool:
+    """Whether a repository was downloaded to this machine, at least in part."""
+    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    return any((cache / f"models--{name.replace('/', '--')}" / "snapshots").glob("*/*"))
+
+
 @contextmanager
 def explained(name: str, what: str) -> Iterator[None]:
     """Turn the many errors of loading `name` into one line that says what to do.

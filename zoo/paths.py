@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -161,3 +162,17 @@ def nearest_file(path: Path) -> str:
         return ""
     near = difflib.get_close_matches(path.name, names, 1)
     return f"; did you mean {path.parent / near[0]}" if near else ""
+
+
+def printable(name: object) -> str:
+    """A name on one line, in characters that every terminal and YAML comment takes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name))
+
+
+def shell(word: object) -> str:
+    """A word as bash and zsh take it, on one line; a path never looks like an option."""
+    text = f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word)
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = "".join(f"\\{c}" if c in "\\'" else c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return f"$'{escaped}'"

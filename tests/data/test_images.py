@@ -227,6 +227,25 @@ def test_columns_of_tables_may_be_named(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_pattern_says_where_the_file_of_a_row_is(ending: str, tmp_path: Path):
+    for name in ("cat/1", "dog/002"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        save(tmp_path / "in" / f"{name}.png", (1, 2, 3))
+    rows = {
+        "csv": "kind,id,label\ncat,1,a\ndog,002,b\ndog,,b\n",
+        "jsonl": '{"kind": "cat", "id": 1, "label": "a"}\n{"kind": "dog", "id": "002", "label": "b"}\n',
+    }
+    path = write(tmp_path / f"list.{ending}", rows[ending])
+    module = data(path, image_column="in/{kind}/{id}.png")
+    module.sources["validation"] = str(path)
+    found = [(sample.image, sample.label) for sample in module.samples("train")]
+    assert found == [(tmp_path / "in/cat/1.png", "a"), (tmp_path / "in/dog/002.png", "b")]
+    assert "has no column 'name' (columns: kind, id, label). Set data.image_column" in refused(
+        path, image_column="in/{name}.png"
+    )
+
+
 def write(path: Path, content: str | bytes) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
@@ -285,6 +304,7 @@ def test_a_link_that_leads_back_gives_no_picture_twice_and_is_named(tmp_path: Pa
     (folder / "red" / "all").symlink_to("..")
     (folder / "again").symlink_to("blue")
     (folder / "round").symlink_to(tmp_path)
+    (folder / "itself").symlink_to("itself")
     module = data(folder)
     module.sources["validation"] = str(folder)
     assert labels(module.samples("train")) == ["blue"] * 4 + ["green"] * 4 + ["red"] * 4

@@ -34,6 +34,15 @@ def test_documents_are_what_the_setting_says(documents: Any, expected: list[str]
     assert texts(train="a.txt", validation="a.txt", documents=documents) == expected
 
 
+@pytest.mark.parametrize(("names", "read"), [(["a.md", "b.py"], [0, 1]), (["a.txt", "README.md", "setup.py"], [0])])
+def test_other_texts_are_read_of_a_folder_only_where_it_has_no_txt(names: list[str], read: list[int], here: Path):
+    Path("d").mkdir()
+    for name in names:
+        (Path("d") / name).write_text(name)
+    assert texts(train="d", validation="d") == [names[i] for i in read]
+    assert texts(train=f"d/{names[-1]}", validation="d") == [names[-1]]
+
+
 def test_tables_give_a_document_per_row(here: Path):
     rows = [{"body": "One, two", "n": 1}, {"body": "Three", "n": 2}]
     Path("a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))

@@ -41,6 +41,14 @@ def test_a_text_comes_through_in(encoding: str, before: str, tmp_path: Path):
     assert path.read_bytes().decode(found.name) == text
 
 
+@pytest.mark.parametrize("before", ["", ENGLISH], ids=["alone", "in English"])
+@pytest.mark.parametrize("encoding", TEXTS)
+def test_the_beginning_of_a_file_says_the_same_even_if_a_character_is_cut(encoding: str, before: str, tmp_path: Path):
+    path = tmp_path / "my.txt"
+    path.write_bytes((before + (TEXTS[encoding] + "\n") * 2).encode(encoding))
+    assert encodings.of_head(path, path.read_bytes()[:-2]) == encodings.find(path, None).name
+
+
 @pytest.mark.parametrize(
     ("encoding", "says"),
     [

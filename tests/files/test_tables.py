@@ -335,6 +335,8 @@ FORMS = {
         {"conversations": SHAREGPT},
         ChatSample([{"role": "system", "content": "Be kind."}, *TALK[:1], {"role": "assistant", "content": "Yes"}]),
     ),
+    "dialogue": ({"dialogue": ["Hi", "Hello"]}, ChatSample(TALK)),
+    "dialog with roles": ({"dialog": TALK}, ChatSample(TALK)),
     "prompt": ({"prompt": "2 + 2 =", "completion": " 4"}, CompletionSample("2 + 2 =", " 4")),
     "alpaca": (
         {"instruction": "Add.", "input": "2, 2", "output": "4"},

@@ -191,6 +191,14 @@ def test_what_ends_an_answer_comes_right_after_it(tokenizer: Any):
     assert tokenizer.decode(item["input_ids"]).endswith(f"A thought of a fox.{tokenizer.eos_token}")
 
 
+def test_the_plain_template_ends_each_turn_with_the_one_token_that_every_tokenizer_has(tokenizer: Any):
+    hf.set_chat_template(tokenizer, "plain")
+    item = TokenEncoder(tokenizer, 64, 64).encode([zoo.ChatSample(TURNS[:2])])[0]
+    end, (user, assistant) = tokenizer.eos_token, [turn["content"] for turn in TURNS[:2]]
+    assert tokenizer.decode(item["input_ids"]).strip() == f"user: {user}{end}\nassistant: {assistant}{end}"
+    assert learned(tokenizer, item) == f"{assistant}{end}"
+
+
 def test_a_conversation_in_which_the_assistant_is_silent_has_nothing_to_learn(chat_tokenizer: Any):
     item = TokenEncoder(chat_tokenizer, 64, 64).encode([zoo.ChatSample(TURNS[:1])])[0]
     assert item["learned"].sum() == 0

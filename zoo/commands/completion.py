@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from zoo import run
+from zoo.commands.looking import USES
 from zoo.errors import ConfigError
 from zoo.request import COMMANDS, OTHERS
 from zoo.settings.merging import Settings
@@ -51,7 +52,7 @@ def words(typed: list[str]) -> list[str]:
     if not before:
         return _begun([*COMMANDS, *OTHERS], word)
     if before[0] == "init":
-        return _begun(["text", "images"], word)
+        return _begun(list(USES) if before[-1] == "--use" else ["text", "images", "--use", "--out"], word)
     if before[0] == "completion":
         return _begun(["bash", "zsh"], word)
     if before[0] not in COMMANDS:

@@ -1,195 +1,117 @@
-"""What is in a folder of somebody's own: texts, tables, pictures in class folders, recordings."""
+"""What zoo could train on in a folder, and which of it, if it is clear."""
 
-import csv
-import json
-import os
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from zoo.commands import image_folders, languages, tables_inside, texts_inside
+from zoo.commands.found import NO_TASK, Found
+from zoo.commands.inventory import Entry, Inventory, count
+from zoo.errors import ConfigError, DataError
+from zoo.paths import printable, shell
 
-from zoo.errors import DataError
-
-TEXTS = (".txt",)
-TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
-PICTURES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".heic",
-    ".heif",
-    ".avif",
-)
-_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test"}
-_TEXT_COLUMNS = ("text", "content", "body", "sentence", "document", "article")
-_CHAT_COLUMNS = ("messages", "conversations", "prompt", "instruction")
-_IMAGE_COLUMNS = ("image", "path", "file_name", "file", "filename", "img")
-_LABEL_COLUMNS = ("label", "labels", "class", "fine_label", "target")
-_SOUND_COLUMNS = ("audio", "wav", "recording", "path", "file", "file_name")
-_SPOKEN_COLUMNS = ("transcript", "transcription", "text", "sentence")
-_MOST = 1_000_000
+_NAMED = 3
+_CLEAR = 10
+"""What has so many times the bytes of all else is what is meant."""
+_CONVERT = {
+    ".pdf": "pdftotext FILE.pdf makes a .txt of each",
+    ".docx": "pandoc FILE.docx -o FILE.txt makes a text of each",
+    ".doc": "soffice --headless --convert-to txt FILE.doc makes a text of each",
+    ".odt": "pandoc FILE.odt -o FILE.txt makes a text of each",
+    ".rtf": "pandoc FILE.rtf -o FILE.txt makes a text of each",
+    ".epub": "pandoc FILE.epub -o FILE.txt makes a text of each",
+    ".html": "pandoc FILE.html -t plain -o FILE.txt makes a text of each",
+    ".ipynb": "jupyter nbconvert --to script FILE.ipynb makes a program of each",
+    ".xlsx": "save each as .csv, or: soffice --headless --convert-to csv FILE.xlsx",
+}
+_CONVERT |= {".htm": _CONVERT[".html"], ".xls": _CONVERT[".xlsx"], ".ods": _CONVERT[".xlsx"]}
+USES = ("images", "tables", "texts")
 
 
-@dataclass
-class Found:
-    """What was recognised.
+def conversions(inventory: Inventory) -> list[str]:
+    """What to convert documents with, a line for each kind."""
+    suffixes = dict.fromkeys(entry.suffix for entry in inventory.of("document"))
+    lines = [f"{suffix} is no plain text: {_CONVERT[suffix]}" for suffix in suffixes]
+    return lines + (["archives are not opened: unpack them first"] if inventory.of("archive") else [])
+
+
+def look(inventory: Inventory, use: str = "") -> Found:
+    """What is to be trained on.
 
     Args:
-        kind: text, images, speech, or "" for nothing that zoo can use.
-        source: for data.train.
-        line: what was found, for people.
-        size: characters of text, or pictures.
-        smallest: pictures in the smallest class, or documents.
-        settings: further ones of the data.
-        dialogue: conversations, or prompts with completions.
-    """
-
-    kind: str
-    source: str
-    line: str
-    size: int = 0
-    smallest: int = 0
-    settings: dict[str, str] = field(default_factory=dict)
-    dialogue: bool = False
-
-
-def look(path: Path) -> Found:
-    """Recognise a folder or file.
+        use: images, tables or texts, where a user has chosen.
 
     Raises:
-        DataError: nothing in it is known.
+        ConfigError: several things could be meant.
+        DataError: there is nothing that zoo has a task for.
     """
-    files = [path] if path.is_file() else sorted(_files(path))
-    by_kind = {kind: [f for f in files if f.suffix.lower() in endings] for kind, endings in
-               {"text": TEXTS, "table": TABLES, "sound": SOUNDS, "image": PICTURES}.items()}  # fmt: skip
-    if by_kind["sound"]:
-        return _speech(path, by_kind["sound"], by_kind["text"] + by_kind["table"])
-    if tables := [found for table in by_kind["table"][:1] if (found := _labelled_pictures(table))]:
-        return tables[0]
-    if len(by_kind["image"]) > len(by_kind["text"]) + len(by_kind["table"]):
-        return _pictures(path, by_kind["image"])
-    if by_kind["table"] and len(by_kind["table"]) >= len(by_kind["text"]):
-        return _tables(path, by_kind["table"])
-    if by_kind["text"]:
-        return _texts(path, by_kind["text"])
-    seen = Counter(f.suffix.lower() or "no ending" for f in files).most_common(4)
-    held = ", ".join(f"{count} {suffix}" for suffix, count in seen) or "no file"
-    raise DataError(
-        f"{path} holds {held}; expected texts (.txt), tables ({', '.join(TABLES)}), or pictures in a folder per class."
+    lookers = {"images": image_folders.look, "tables": tables_inside.look, "texts": texts_inside.look}
+    candidates = [found for name, looker in lookers.items() if use in ("", name) for found in looker(inventory)]
+    candidates = _one_of_images([*candidates, *([] if use else _sounds(inventory))])
+    candidates.sort(key=lambda found: -found.weight)
+    usable = [found for found in candidates if not found.refusal]
+    if not usable or (candidates[0].refusal and candidates[0].weight > _CLEAR * usable[0].weight):
+        raise DataError(_nothing(inventory, candidates))
+    chosen, *others = usable
+    if others and chosen.weight < _CLEAR * sum(other.weight for other in others):
+        raise ConfigError(_ambiguous(inventory, usable))
+    chosen.notes += [f"not used: {other.what} ({how})" for other in others if (how := _command(inventory, other))]
+    chosen.notes += [f"not used: {other.refusal}" for other in candidates if other.refusal]
+    chosen.notes += [] if use else [f"not used: {line}" for line in conversions(inventory)]
+    if inventory.cut:
+        chosen.notes.append(f"there are more files: these numbers are of the first {len(inventory.entries):,}")
+    if chosen.kind != "images":
+        chosen.language = chosen.language or languages.name(chosen.sample)
+        chosen.notes += [f"language: {chosen.language}"] if chosen.language else []
+    return chosen
+
+
+def _one_of_images(candidates: list[Found]) -> list[Found]:
+    """Without what folders say of images whose classes are in a table, or the other way round."""
+    tables = [found for found in candidates if found.kind == "images" and found.entries[0].kind == "table"]
+    folders = [found for found in candidates if found.kind == "images" and found not in tables]
+    if not tables or not folders:
+        return candidates
+    left = tables if any(not found.refusal for found in folders) else folders
+    return [found for found in candidates if found not in left]
+
+
+def _ambiguous(inventory: Inventory, usable: list[Found]) -> str:
+    lines = "".join(f"\n  {_command(inventory, found)}   # {found.what}" for found in usable)
+    return f"{printable(inventory.root)} has several things to train on. Choose one of them:{lines}"
+
+
+def _command(inventory: Inventory, found: Found) -> str:
+    """What to type for just this one."""
+    if len(found.entries) == 1:
+        return f"zoo init {shell(found.entries[0].path)}"
+    use = {"table": "tables", "text": "texts"}.get(found.entries[0].kind, "images")
+    return f"zoo init {shell(inventory.root)} --use {use}"
+
+
+def _nothing(inventory: Inventory, candidates: list[Found]) -> str:
+    root = printable(inventory.root)
+    if candidates:
+        refusals = [found.refusal for found in candidates if found.refusal]
+        more = f"; and {len(refusals) - _NAMED:,} more like these" if len(refusals) > _NAMED else ""
+        return "; ".join(refusals[:_NAMED]) + more + "."
+    if lines := conversions(inventory):
+        return f"{root}: {'; '.join(lines)}."
+    if inventory.of("video"):
+        return f"{root}: {count(len(inventory.of('video')), 'video')}; zoo has no task for them."
+    held = "no file" if not inventory.entries else "nothing that zoo can train on"
+    expected = "texts (.txt, .md …), tables (.csv, .jsonl …), or images in a folder per class"
+    return f"{root} has {held} in it. Expected {expected}."
+
+
+def _sounds(inventory: Inventory) -> list[Found]:
+    sounds = inventory.of("recording")
+    if not sounds:
+        return []
+    written = {_stem(entry) for entry in (*inventory.of("text"), *inventory.of("table"))}
+    spoken = sum(_stem(entry) in written for entry in sounds)
+    beside = (
+        f"{spoken:,} of them with a transcript of the same name" if spoken else "none with a transcript of its name"
     )
+    what = f"{count(len(sounds), 'recording')}, {beside}"
+    return [Found("", what, refusal=f"{printable(inventory.root)}: {what}: {NO_TASK['sound']}", entries=sounds)]
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    count = 0
-    for here, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and (count := count + 1) <= _MOST:
-                yield Path(here) / name
-
-
-def _texts(path: Path, files: list[Path]) -> Found:
-    size = sum(file.stat().st_size for file in files)
-    if not size:
-        raise DataError(f"{path}: every text in it is empty.")
-    source = files[0] if len(files) == 1 else path
-    return Found(
-        "text", source.as_posix(), f"{path}: {_count(len(files), 'text')}, {size:,} characters or so", size, len(files)
-    )
-
-
-def _tables(path: Path, files: list[Path]) -> Found:
-    columns, example = head(files[0])
-    texts = [name for name in _TEXT_COLUMNS if name in columns]
-    size = sum(file.stat().st_size for file in files)
-    source = files[0] if len(files) == 1 else path
-    what = f"{path}: {_count(len(files), 'table')} with columns {', '.join(columns)}; {size:,} bytes"
-    if any(name in columns for name in _CHAT_COLUMNS):
-        return Found("text", source.as_posix(), what, size, dialogue=True)
-    column = texts[0] if texts else max(columns, key=lambda name: len(str(example.get(name) or "")), default="")
-    if not column:
-        raise DataError(f"{files[0]} has no columns; its first line should name them.")
-    settings = {} if column == "text" else {"text_column": column}
-    return Found("text", source.as_posix(), f"{what}; the text is in {column}", size, 0, settings)
-
-
-def _labelled_pictures(table: Path) -> Found | None:
-    """A table of paths of pictures with a label."""
-    columns, example = head(table)
-    image = next((name for name in _IMAGE_COLUMNS if name in columns), None)
-    label = next((name for name in _LABEL_COLUMNS if name in columns), None)
-    if not image or not label or Path(str(example.get(image))).suffix.lower() not in PICTURES:
-        return None
-    with open(table, "rb") as file:
-        rows = sum(1 for _ in file) - (table.suffix in (".csv", ".tsv"))
-    line = f"{table}: {_count(rows, 'picture')} with their {label}"
-    return Found("images", table.as_posix(), line, rows, rows, {} if label == "label" else {"label_column": label})
-
-
-def head(table: Path) -> tuple[list[str], dict[str, object]]:
-    """Columns and first row of a table, without reading more of it than that."""
-    try:
-        if table.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            first = next(pq.ParquetFile(table).iter_batches(1)).to_pylist()[0]
-            return [*first], first
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            if table.suffix in (".csv", ".tsv"):
-                reader = csv.DictReader(file, delimiter="\t" if table.suffix == ".tsv" else ",")
-                return [*(reader.fieldnames or [])], next(reader, {})
-            text = file.readline() if table.suffix == ".jsonl" else file.read(_MOST)
-        row = json.loads(text)
-        row = row[0] if isinstance(row, list) else row
-        return ([*row], row) if isinstance(row, dict) else ([], {})
-    except (OSError, ValueError, StopIteration, csv.Error) as error:
-        raise DataError(f"{table} cannot be read as {table.suffix}: {error}.") from error
-
-
-def _pictures(path: Path, files: list[Path]) -> Found:
-    inner = {file.relative_to(path).parts[:-1] for file in files} if path.is_dir() else set()
-    classes = Counter(parts[-1] for file in files if (parts := _class_parts(file, path)))
-    if len(classes) < 2:
-        where = f"all in {path}" if not inner - {()} else "in one class"
-        raise DataError(
-            f"{path}: {_count(len(files), 'picture')}, {where}; to tell them apart, zoo needs a folder per class "
-            f"({path}/cats, {path}/dogs …), or a table with columns path and label."
-        )
-    most = ", ".join(f"{name} {count:,}" for name, count in classes.most_common(6)) + (" …" if len(classes) > 6 else "")
-    line = f"{path}: {_count(len(files), 'picture')} in {len(classes)} classes ({most})"
-    return Found("images", path.as_posix(), line, len(files), min(classes.values()))
-
-
-def _class_parts(file: Path, folder: Path) -> tuple[str, ...]:
-    """The folders between, without that of the split."""
-    parts = file.relative_to(folder).parts[:-1]
-    return parts[1:] if parts and parts[0].lower() in _SPLITS else parts
-
-
-def _speech(path: Path, sounds: list[Path], others: list[Path]) -> Found:
-    beside = {file.with_suffix("") for file in others}
-    spoken = sum(sound.with_suffix("") in beside for sound in sounds)
-    if not spoken:
-        for table in others:
-            if table.suffix in TABLES:
-                columns, _ = head(table)
-                if any(n in columns for n in _SOUND_COLUMNS) and any(n in columns for n in _SPOKEN_COLUMNS):
-                    spoken = len(sounds)
-            elif table.name.endswith(".trans.txt"):
-                spoken += sum(1 for line in table.read_text("utf-8", "replace").splitlines() if line.strip())
-    how = f"{spoken:,} of them with a transcript" if spoken else "none with a transcript"
-    line = f"{path}: {_count(len(sounds), 'recording')}, {how}"
-    no_task = "zoo has no task for speech yet, so there is no config to write."
-    return Found("speech", path.as_posix(), f"{line}; {no_task}", len(sounds))
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def _stem(entry: Entry) -> tuple[str, ...]:
+    return (*entry.parts[:-1], entry.path.stem)

@@ -8,6 +8,7 @@ import importlib
 import math
 import os
 import pickle
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import pyarrow as pa
 
 from zoo import trust
 from zoo.errors import ConfigError, DataError, MissingInputError, UserError
-from zoo.files import cache, encodings, forms, sources, tables
+from zoo.files import cache, encodings, endings, forms, sources
 from zoo.files.forms import Form, Found, RowError
 from zoo.files.sources import NAMES, Columns, Wanted
 from zoo.files.tables import Reading
@@ -36,6 +37,7 @@ _LABEL = pa.field("label", pa.large_string())
 _ENDINGS = (*SUFFIXES, ".npz")
 _IMAGE_COLUMNS = ("image", "path", "file_name", "file", "filename", "img")
 _LABEL_COLUMNS = ("label", "labels", "class", "fine_label", "target")
+_IN_BRACES = re.compile(r"\{([^{}]+)\}")
 _LARGEST = 1 << 36
 """Bytes of one array of pictures, at most."""
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -56,7 +58,7 @@ def rows(
     """The samples of a table, a list of paths (.txt) or a hub data set; None where it has other splits.
 
     Args:
-        image_column: None for the one that is called image, or path …
+        image_column: None for the one that is called image, or path … Or where the images are, with columns in braces.
         label_column: None for the one that is called label, or class …
         subset: of a hub data set (its "config").
 
@@ -73,7 +75,9 @@ def rows(
 def _form(columns: Columns | None, image_column: str | None, label_column: str | None) -> Form | str:
     if columns is None:
         return Form("pictures", ("text",), _PATHS, lambda row: tuple(filter(None, [row["text"].strip()])), ImageSample)
-    for setting, name in {"image_column": image_column, "label_column": label_column}.items():
+    parts = _IN_BRACES.findall(image_column or "")
+    named = {"label_column": [label_column], "image_column": parts or [image_column]}
+    for setting, name in ((setting, name) for setting, names in named.items() for name in names):
         if name is not None and name not in columns:
             return f"has no column '{name}' (columns: {', '.join(columns)}). Set data.{setting} to one of them."
     image = image_column or next((name for name in _IMAGE_COLUMNS if name in columns), None)
@@ -83,18 +87,31 @@ def _form(columns: Columns | None, image_column: str | None, label_column: str |
             f"has no column with a picture (columns: {', '.join(columns)}; expected one of {', '.join(_IMAGE_COLUMNS)})"
             f". Set data.image_column to the one that holds it."
         )
-    kind = columns[image]
+    kind = None if parts else columns[image]
     is_inside = kind is not None and (pa.types.is_struct(kind) or pa.types.is_binary(kind))
     stored = _INSIDE if is_inside else _PATHS
 
     def take(row: dict[str, Any]) -> tuple[Any, ...]:
-        picture = _picture(row, image) if is_inside else _path(row, image)
+        picture = _picture(row, image) if is_inside else _filled(row, image, parts) if parts else _path(row, image)
         if picture is None:
             return ()
         return (picture,) if label is None else (picture, forms.class_name(row, label))
 
-    columns_ = (image,) if label is None else (image, label)
-    return Form("pictures", columns_, stored if label is None else stored.append(_LABEL), take, ImageSample, plain=True)
+    columns_ = (*(parts or [image]), *([] if label is None else [label]))
+    name = f"pictures at {image}" if parts else "pictures"
+    whole = stored if label is None else stored.append(_LABEL)
+    return Form(name, columns_, whole, take, ImageSample, plain=not parts)
+
+
+def _filled(row: dict[str, Any], pattern: str, columns: list[str]) -> str | None:
+    """The path that a pattern makes of a row: train/{id}.jpg."""
+    for name in columns:
+        if name not in row:
+            raise RowError(f"lacks '{name}' (has {', '.join(repr(name) for name in row) or 'nothing'})")
+        if not isinstance(row[name], (str, int, type(None))):
+            raise RowError(f"has {str(row[name])[:40]} for '{name}', which is no part of a path")
+    values = {name: "" if row[name] is None else str(row[name]).strip() for name in columns}
+    return _IN_BRACES.sub(lambda found: values[found[1]], pattern) if all(values.values()) else None
 
 
 def _path(row: dict[str, Any], column: str) -> str | None:
@@ -196,7 +213,7 @@ def _directory(folder: Path, notes: list[str]) -> Splits:
 
 
 def _is_table(path: Path) -> bool:
-    return tables.kind(path) in tables.KINDS and tables.kind(path) != ".txt"
+    return endings.kind(path) in endings.KINDS and endings.kind(path) != ".txt"
 
 
 def _class_folders(folder: Path, paths: list[Path]) -> list[ImageSample]:

@@ -31,7 +31,8 @@ class ImageData(DataModule):
     test_fraction are the same share of every class.
 
     Args:
-        image_column: of a table or hub data set; null for the one called image, path, file_name …
+        image_column: of a table or hub data set; null for the one called image, path, file_name … Or where the file
+            of a row is, from the table's folder, with columns in braces: images/{image_id}.jpg.
         label_column: likewise; null for the one called label, class …, if there is one.
         limit: train on so many pictures only, the same share of every class; null for all.
         show: a file (.png) for a picture of the first training batch as the network sees it.

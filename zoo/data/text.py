@@ -14,7 +14,7 @@ from zoo.constraints import NonNegativeInt, PositiveInt, checked
 from zoo.data import text_forms
 from zoo.datamodule import DataModule
 from zoo.errors import DataError, MissingInputError
-from zoo.files import sources, tables
+from zoo.files import endings, sources
 from zoo.files.forms import Found, Samples
 from zoo.paths import follow
 from zoo.rules import AtMostOne, Rule
@@ -32,9 +32,11 @@ class TextData(DataModule):
     A source is a file (.txt, .csv, .tsv, .jsonl, .json, .parquet; also with .gz or .zst), a folder of files of one of
     these kinds, a glob (`books/**/*.txt`), a data set of the Hugging Face hub (`owner/name`, or `owner/name:split`), or
     `python:pydoc_data.topics`, the English manual inside every Python. A folder or data set with splits of its own
-    (train.jsonl and test.jsonl, say) keeps them.
+    (train.jsonl and test.jsonl, say) keeps them. Other texts (.md, .rst, .tex, .py) are read as .txt; in a folder, only
+    where it has no .txt and no table.
 
-    What a row is, its columns say: `messages` (role, content) or `conversations` (from, value) are a conversation;
+    What a row is, its columns say: `messages` (role, content) or `conversations` (from, value) are a conversation, as
+    are the texts of a `dialogue`, of user and assistant in turn;
     `prompt` and `completion`, or `instruction`, `input` and `output`, are a prompt with what is to follow; else
     `text` is a document. Prompts to predict are a file (.txt, one a line; or a table with text, prompt or messages), or
     one prompt as it is. Of train, validation_fraction are whole documents if there are enough of them, else the end of
@@ -108,7 +110,7 @@ class TextData(DataModule):
 
     def to_predict(self, source: str) -> Found:
         path = follow(source)
-        if tables.kind(path) in tables.KINDS and (path.exists() or len(source.split()) == 1):
+        if endings.kind(path) in endings.KINDS and (path.exists() or len(source.split()) == 1):
             try:
                 found = sources.read(source, "train", self._wanted(None, prompts=True))
             except MissingInputError as error:

@@ -5,6 +5,7 @@
 | the one that data.text_column names      | TextSample                                                  |
 | messages: role and content               | ChatSample                                                  |
 | conversations: from and value (ShareGPT) | ChatSample; human is user, gpt is assistant                 |
+| dialogue, dialog: texts                  | ChatSample; the user and the assistant in turn              |
 | prompt, completion                       | CompletionSample                                            |
 | instruction, output (Alpaca)             | CompletionSample: the instruction, an empty line, the input |
 |                                          | and an empty line if there is one; then the output          |
@@ -24,6 +25,7 @@ from zoo.files.forms import Form, RowError, class_name
 from zoo.samples import ChatSample, CompletionSample, TextSample
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
+DIALOGUES = ("dialogue", "dialog")
 _SHAREGPT = {"human": "user", "gpt": "assistant"}
 Values = tuple[str | None, ...]
 
@@ -72,6 +74,8 @@ def _found(columns: Collection[str], names: Names, prompts: bool) -> Form | None
             return chat("messages", "role", "content")
         if "conversations" in columns:
             return chat("conversations", "from", "value")
+        if spoken := next((name for name in DIALOGUES if name in columns), None):
+            return chat(spoken, "role", "content")
     if prompt in columns and (prompts or completion in columns):
         return _completion(prompt, None, None if prompts else completion)
     if "instruction" in columns and (prompts or "output" in columns):
@@ -127,6 +131,8 @@ def chat(column: str, role: str, content: str) -> Form:
             messages = _parsed(messages, column)
         if not isinstance(messages, (list, tuple)) or not messages:
             raise RowError(f"has {_shown(messages)} for '{column}'; expected a list of messages")
+        if column in DIALOGUES:
+            messages = [_turn(message, number) for number, message in enumerate(messages)]
         found = [_message(message, number, role, content) for number, message in enumerate(messages, 1)]
         try:
             return (json.dumps(found, ensure_ascii=False, default=str),)  # a parquet may have dates
@@ -146,6 +152,11 @@ def _parsed(messages: str, column: str) -> Any:
         return json.loads(messages)
     except (ValueError, RecursionError) as error:
         raise RowError(f"has {_shown(messages)} for '{column}'; expected a list of messages") from error
+
+
+def _turn(message: Any, number: int) -> Any:
+    """A message of a text alone: the user begins, and the assistant answers."""
+    return {"role": ROLES[2 + number % 2], "content": message} if isinstance(message, str) else message
 
 
 def _message(message: Any, number: int, role: str, content: str) -> dict[str, Any]:

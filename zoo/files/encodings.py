@@ -15,11 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
-
 from zoo.errors import ConfigError, DataError
+from zoo.files.endings import PACKED
 
-COMPRESSED = (".gz", ".zst")
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is its beginning
@@ -66,6 +64,8 @@ class _Unpacked(io.RawIOBase):
     """zstd by Arrow, which is there anyway."""
 
     def __init__(self, path: Path):
+        import pyarrow as pa  # a quarter of a second, for these files only
+
         self._packed = open(path, "rb")  # noqa: SIM115 – closed with this; by its name Arrow opens none with odd bytes
         self._stream: Any = pa.input_stream(self._packed, compression="zstd")
 
@@ -111,6 +111,34 @@ def _find(path: Path, asked: str | None, state: tuple[int, ...]) -> Encoding:
     return _guessed(path, found) if isinstance(found, Bad) else Encoding("utf-8", size=found)
 
 
+def of_head(path: Path, head: bytes) -> str:
+    """The codec of a file by its beginning: what `find` says if the rest is like it.
+
+    Raises:
+        DataError: no codec fits.
+    """
+    for mark, name in _MARKS.items():
+        if head.startswith(mark):
+            return name
+    if wide := _without_mark(head[:4096]):
+        return wide
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # its last character may be cut off
+        return "utf-8"
+    except UnicodeDecodeError as error:
+        bad = Bad(error.start, head[error.start], not head[: error.start].isascii())
+    lines = [line for line in head.split(b"\n") if not line.isascii()]
+    sample = b"\n".join(lines[:-1] or lines)[:_SAMPLE]  # the last may be cut off within a character
+    _refuse_damaged(path, bad, sample)
+    for name in _candidates(sample):
+        try:
+            codecs.getincrementaldecoder(name)().decode(head)
+            return name
+        except UnicodeDecodeError:
+            pass
+    raise _no_encoding(path, bad)
+
+
 def _start(path: Path) -> bytes:
     with _whole(path), open_bytes(path) as file:
         return file.read(4096)
@@ -121,7 +149,7 @@ def _whole(path: Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, OSError, zlib.error) as error:
-        packed = " (is it packed as its name says?)" if path.suffix.lower() in COMPRESSED else ""
+        packed = " (is it packed as its name says?)" if path.suffix.lower() in PACKED else ""
         raise DataError(f"{path} is damaged or cut off{packed}: {error}.") from error
 
 
@@ -205,6 +233,20 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def _guessed(path: Path, bad: Bad) -> Encoding:
     sample = _telling_lines(path, bad.at)
+    _refuse_damaged(path, bad, sample)
+    for name in _candidates(sample):
+        if isinstance(size := _scan(path, name), int):
+            evidence = _evidence(sample.decode(name, "ignore"))
+            return Encoding(name, f"{path.name} is {shown(name)}, read as such ('{evidence}')", size)
+    raise _no_encoding(path, bad)
+
+
+def shown(name: str) -> str:
+    """A codec as people call it: windows-1252."""
+    return name.replace("cp125", "windows-125").replace("_", "-")
+
+
+def _refuse_damaged(path: Path, bad: Bad, sample: bytes) -> None:
     foreign = sum(byte > 127 for byte in sample)
     in_utf8 = sum(map(len, _MULTIBYTE.findall(sample)))
     if bad.after_others or in_utf8 > foreign / 2:
@@ -212,13 +254,10 @@ def _guessed(path: Path, bad: Bad) -> Encoding:
             f"{path} is UTF-8 but for byte {bad.at:,} ({bad.value:#04x}), and perhaps more. Mend it (iconv -c leaves "
             f"out what is broken), or set data.encoding."
         )
-    for name in _candidates(sample):
-        if isinstance(size := _scan(path, name), int):
-            shown = name.replace("cp125", "windows-125").replace("_", "-")
-            return Encoding(
-                name, f"{path.name} is {shown}, read as such ('{_evidence(sample.decode(name, 'ignore'))}')", size
-            )
-    raise DataError(
+
+
+def _no_encoding(path: Path, bad: Bad) -> DataError:
+    return DataError(
         f"{path} is not UTF-8 (byte {bad.at:,}: {bad.value:#04x}), and no other encoding fits. Save it as UTF-8, or "
         f"set data.encoding to what it is."
     )

@@ -19,8 +19,9 @@ import xxhash
 from zoo import hub
 from zoo.errors import DataError, MissingInputError
 from zoo.files import cache, forms, tables
+from zoo.files.endings import KINDS, kind, taken
 from zoo.files.forms import Form, Found
-from zoo.files.tables import KINDS, Reading
+from zoo.files.tables import Reading
 from zoo.paths import follow, nearest_file
 from zoo.samples import Split
 
@@ -77,7 +78,7 @@ def is_hub(source: str, endings: Sequence[str] = ()) -> bool:
     """A name or owner/name, perhaps with :split, that is no file here and has no file's ending."""
     name, path = source.partition(":")[0], follow(source)
     bare = name.count("/") <= 1 and not source.startswith((".", "/", "~", "python:")) and not glob.has_magic(source)
-    return bare and tables.kind(path) not in (*KINDS, *endings) and not os.path.lexists(path)
+    return bare and kind(path) not in (*KINDS, *endings) and not os.path.lexists(path)
 
 
 def names_split(source: str) -> bool:
@@ -100,7 +101,7 @@ def files(source: str, split: Split, notes: list[str]) -> list[Path]:
         return []
     found = matching(source, notes) if glob.has_magic(source) and not path.exists() else [regular(path, source)]
     for one in found:
-        if tables.kind(one) not in KINDS:
+        if kind(one) not in KINDS:
             raise DataError(f"{one} is not one of {', '.join(KINDS)} (or these with .gz or .zst).")
     return _of_one_kind(source, found)
 
@@ -164,7 +165,8 @@ def walk(folder: Path, notes: list[str], pattern: Sequence[str] = ("**",)) -> li
             continue
         for entry in entries:
             inside = (*way, entry.name)
-            if not entry.is_dir():
+            is_folder = entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+            if not is_folder:  # entry.is_dir() fails at a link to itself
                 found += [inside] if _matches(inside, pattern) else []
             elif _matches(inside, pattern, partly=True):
                 (links if entry.is_symlink() else waiting).append(inside)
@@ -198,7 +200,7 @@ def _regular(paths: list[Path], notes: list[str]) -> list[Path]:
 
 def _in_folder(source: str, folder: Path, split: Split, notes: list[str]) -> list[Path]:
     """All files at any depth, or those of the split where every name says which it is of: train.jsonl, test/a.txt."""
-    found = _regular([path for path in walk(folder, notes) if tables.kind(path) in KINDS], notes)
+    found = _regular(taken(walk(folder, notes)), notes)
     if not found:
         raise DataError(f"{source} has no files to read in it ({', '.join(KINDS)}).")
     splits = {path: split_of(path.relative_to(folder)) for path in found}
@@ -213,7 +215,7 @@ def split_of(way: Path) -> Split | None:
 
 
 def _of_one_kind(source: str, paths: list[Path]) -> list[Path]:
-    kinds = Counter(tables.kind(path) for path in paths)
+    kinds = Counter(kind(path) for path in paths)
     if len(kinds) > 1:
         counts = " and ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         most = kinds.most_common(1)[0][0]
@@ -224,7 +226,7 @@ def _of_one_kind(source: str, paths: list[Path]) -> list[Path]:
 
 def _read_files(paths: list[Path], wanted: Wanted, notes: list[str]) -> Found:
     first, how = paths[0], wanted.reading
-    is_text = tables.kind(first) == ".txt"
+    is_text = kind(first) == ".txt"
     columns = None if is_text else tables.columns(first, how)
     if not columns and not is_text:
         raise DataError(f"{first} has no {wanted.noun} in it.")
@@ -240,7 +242,7 @@ def _read_files(paths: list[Path], wanted: Wanted, notes: list[str]) -> Found:
 
     by_column = form.plain and form.join is None and len(form.columns) == 1
     about = ["files", form.name, form.columns, form.join, form.stored.to_string(), how, wanted.limit, len(paths)]
-    name = cache.key([*about, tables.kind(first)], *map(_content, paths))
+    name = cache.key([*about, kind(first)], *map(_content, paths))
     found = forms.read(name, form, parts, wanted.limit, texts if by_column else None)
     count = [f"{len(paths):,} files"] if len(paths) > 1 else []
     return replace(found, notes=[*count, *_merged(notes), *_merged(found.notes)], files=paths)

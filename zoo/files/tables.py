@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 
 from zoo.errors import DataError, UserError
 from zoo.files import encodings
+from zoo.files.endings import kind
 
 Row = tuple[int, dict[str, Any]]
 """Its number, from 1, as the file counts, and what it holds."""
-KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _FIRST = 100
 _ROWS = 10_000
 _BLOCK = 1 << 24
@@ -49,12 +49,6 @@ class Reading:
     separator: str | None = None
     encoding: str | None = None
     documents: str = "file"
-
-
-def kind(path: Path) -> str:
-    """The ending that says how to read a file, as .jsonl for a.jsonl.gz."""
-    name = path.with_suffix("") if path.suffix.lower() in encodings.COMPRESSED else path
-    return name.suffix.lower()
 
 
 def unit(path: Path) -> str:

@@ -135,6 +135,13 @@ def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     return network
 
 
+_PLAIN = (
+    "{% for message in messages %}{{ message['role'] + ': ' + (message['content'] or '') + eos_token + '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
+"""A chat template that needs no token but EOS, which ends each turn."""
+
+
 def load_tokenizer(name: str) -> Any:
     name = str(follow(name))
     with explained(name, "tokenizer"):
@@ -142,16 +149,20 @@ def load_tokenizer(name: str) -> Any:
 
 
 def set_chat_template(tokenizer: Any, template: str) -> None:
-    """Have the tokenizer write conversations by its own template ("auto"), by none, or by that of a file.
+    """Have the tokenizer write conversations by its own template ("auto"), by none, the plain one, or that of a file.
 
     Raises:
         MissingInputError: no such file.
     """
     if template == "none":
         tokenizer.chat_template = None
+    elif template == "plain":
+        tokenizer.chat_template = _PLAIN
     elif template != "auto":
         if not follow(template).is_file():
-            raise MissingInputError(f"model.chat_template: {template}: no such file; auto, none, or a Jinja template.")
+            raise MissingInputError(
+                f"model.chat_template: {template}: no such file; auto, none, plain, or a file with a Jinja template."
+            )
         tokenizer.chat_template = follow(template).read_text("utf-8")
 
 

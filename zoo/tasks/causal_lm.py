@@ -65,8 +65,9 @@ class CausalLM(Task):
         packing: true for as many documents in a window as fit, each with attention and positions of its own, so that
             loss and gradients are those of the documents one by one; joined for one continuous text, in which
             attention looks across the ends of documents (faster on a card); false for a document a window, padded.
-        chat_template: for conversations and prompts with completions: auto for that of the tokenizer, none, or a file
-            with a Jinja template.
+        chat_template: for conversations and prompts with completions: auto for that of the tokenizer, none, plain
+            ("user: …", "assistant: …", each turn ended by EOS, for models from scratch), or a file with a Jinja
+            template.
         stride: test only: tokens from one window to the next; null for max_length. A smaller one gives every token more
             context, and a lower perplexity.
         dropout: for every dropout in the network.
