@@ -133,7 +133,7 @@ def checkpoint_of(folder: Path, which: str = "best") -> Path:
 def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":
     """The task of a run with its best weights, ready to predict: `zoo.load("runs/latest").predict(["Once"])`.
 
-    The run may come from a stranger: its files run no code (docs/reliability.md says what that rests on).
+    The run may come from a stranger: its files run no code (docs/explanation/reliability.md says what that rests on).
 
     Args:
         which: "best" or "last".
