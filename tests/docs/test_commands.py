@@ -163,4 +163,4 @@ def test_data_files_of_the_pages_can_be_read(here: Path):
     assert len(page.files) > 4
     for file in page.files:
         (here / file.title).write_text(file.text)
-        assert TextData(train=file.title).samples("train"), file.title
+        assert TextData(train=file.title, validation=file.title).samples("train"), file.title
