@@ -13,7 +13,7 @@ import pytest
 import torch
 from contract_cases import CASES, Case
 
-from zoo import quiet
+from zoo.command import silenced_warnings
 
 torch.set_num_threads(1)  # tests run side by side
 
@@ -23,7 +23,7 @@ TEXT = "\n".join(f"The {i}th fox jumps over {i * i} lazy dogs, and then sleeps f
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for message in quiet.WARNINGS:
+    for message in silenced_warnings.WARNINGS:
         config.addinivalue_line("filterwarnings", f"ignore:{message}")
 
 
@@ -95,7 +95,7 @@ def save_tiny(folder: Path, architecture: dict[str, Any], chat_template: str | N
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
-    """The CPU, and then the GPU where tests may see it (see tests/test_devices.py)."""
+    """The CPU, and then the GPU where tests may see it (see tests/loop/test_devices.py)."""
     device = torch.device(request.param)
     if device.type == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a GPU that the tests may use: CUDA_VISIBLE_DEVICES=0 uv run pytest -m gpu")

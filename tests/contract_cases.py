@@ -19,7 +19,7 @@ from timm.models._hub import save_for_hf
 
 import zoo
 from zoo.callbacks.checkpoints import Checkpoints
-from zoo.pictures.augment import Augmentation
+from zoo.images.augment import Augmentation
 from zoo.tasks.causal_lm import Sampling
 
 ADAMW = partial(torch.optim.AdamW, lr=1e-2)

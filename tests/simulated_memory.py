@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback
 
-from zoo import microbatch
+from zoo.loop import microbatch
 
 Where = Literal["forward", "loss", "backward"]
 

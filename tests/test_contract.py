@@ -10,7 +10,7 @@ from contract_cases import ADAMW, CASES, Case, precision, trained, trainer, undi
 from lightning.pytorch import Callback
 
 import zoo
-from zoo import microbatch
+from zoo.loop import microbatch
 
 
 class Losses(Callback):

@@ -11,7 +11,7 @@ from contract_cases import SGD, Case, precision, trained, trainer, undisturbed, 
 from lightning.pytorch import Callback
 from simulated_memory import Full, Sizes, Where
 
-from zoo import checkpoint
+from zoo.loop import checkpoint
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB (simulated)")
 
@@ -147,7 +147,7 @@ def test_out_of_memory_in_prediction_changes_no_prediction(case: Case, monkeypat
 
 def fail_in(monkeypatch: pytest.MonkeyPatch, case: Case, method: str, room: int, first_step: int = 0) -> list[int]:
     """Make a method of the task's class run out of memory with more than `room` samples; returns the sizes tried."""
-    from zoo import microbatch
+    from zoo.loop import microbatch
 
     owner, tried = case.task_class, []
     plain = getattr(owner, method)

@@ -13,7 +13,7 @@ import zoo
 from zoo.data import text
 from zoo.errors import ConfigError, DataError
 from zoo.files.forms import Found
-from zoo.order import Order
+from zoo.loading.order import Order
 from zoo.tokens.encoders import TokenEncoder
 
 LENGTHS = [(7 * i) % 101 + 1 for i in range(103)]

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from zoo.data import image_sources
-from zoo.pictures import reading
+from zoo.images import reading
 
 SIZE = (64, 64)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from zoo import probe
+from zoo.loop import probe
 from zoo.models import head
 from zoo.models import pretrained as hf
 

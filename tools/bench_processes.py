@@ -24,7 +24,7 @@ import torch
 from lightning.pytorch import Callback
 
 import zoo
-from zoo.quiet import quiet
+from zoo.command.silenced_warnings import quiet
 
 torch.set_num_threads(1)
 SIZES = {"small": {"n_layer": 12, "n_embd": 64}, "large": {"n_layer": 2, "n_embd": 512}}

@@ -47,7 +47,7 @@ from torchvision.transforms import v2
 
 import zoo
 from zoo.__main__ import _take_large_pages
-from zoo.cli import main as zoo_command
+from zoo.command.lightning_cli import main as zoo_command
 
 CLASSES, MEAN, STD = 10, (0.5,) * 3, (0.5,) * 3
 WARM, TIMED = 3, 8

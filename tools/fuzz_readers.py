@@ -35,7 +35,7 @@ from PIL import Image
 
 import zoo
 from zoo.errors import UserError
-from zoo.pictures import reading
+from zoo.images import reading
 
 SECONDS, MEBIBYTES = 5.0, 1024
 Files = dict[str, bytes]

@@ -128,7 +128,7 @@ def answer(argv: list[str], parse: bool = False) -> str:
         Exception: that is no answer.
         TookLongError: nor is this.
     """
-    from zoo import front
+    from zoo.command import before_torch
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise TookLongError
@@ -138,7 +138,7 @@ def answer(argv: list[str], parse: bool = False) -> str:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-            code = front.answer(argv)
+            code = before_torch.answer(argv)
             if code is None and parse:
                 code = _parsed([*argv, "--print_config"])
     finally:
@@ -151,7 +151,7 @@ def answer(argv: list[str], parse: bool = False) -> str:
 
 
 def _parsed(argv: list[str]) -> int | None:
-    from zoo.cli import main
+    from zoo.command.lightning_cli import main
 
     try:
         return main(argv) or None

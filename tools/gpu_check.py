@@ -2,8 +2,8 @@
 
     uv run python tools/gpu_check.py [pytest's options, as -k resumes]
 
-It runs the tests that are marked `gpu` (tests/test_devices.py), one after the other. It has not been run on a GPU yet;
-on the CPU, tests/test_gpu_check.py holds what it prints.
+It runs the tests that are marked `gpu` (tests/loop/test_devices.py), one after the other. It has not been run on a GPU
+yet; on the CPU, tests/test_gpu_check.py holds what it prints.
 """
 
 import datetime
@@ -72,15 +72,15 @@ def machine() -> list[str]:
     """GPU, driver, versions and date, as the head of the table."""
     import torch
 
-    from zoo.commands import card
+    from zoo.command import gpu
 
-    gpu = torch.cuda.get_device_properties(0)
-    driver = next((one.driver for one in card.cards()), "unknown")
+    device = torch.cuda.get_device_properties(0)
+    driver = next((one.driver for one in gpu.cards()), "unknown")
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return [
-        f"### {gpu.name}, {datetime.date.today()}",
+        f"### {device.name}, {datetime.date.today()}",
         "",
-        f"{gpu.total_memory / 2**30:.1f} GiB, compute capability {gpu.major}.{gpu.minor}, driver {driver}, "
+        f"{device.total_memory / 2**30:.1f} GiB, compute capability {device.major}.{device.minor}, driver {driver}, "
         f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, {libraries}, "
         f"Python {platform.python_version()}, {platform.system()} {platform.release()}.",
         "",
@@ -97,7 +97,7 @@ def main(options: list[str]) -> int:
         return 1
     os.chdir(ROOT)
     results = Results()
-    code = pytest.main(["-m", "gpu", "-n", "0", "-q", "tests/test_devices.py", *options], plugins=[results])
+    code = pytest.main(["-m", "gpu", "-n", "0", "-q", "tests/loop/test_devices.py", *options], plugins=[results])
     print("", *machine(), *table(results.all), "", "Append this to docs/results.md and commit it.", sep="\n")
     return int(code)
 

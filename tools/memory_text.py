@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, GPT2Config
 
+from zoo.loop.probe import CpuMeter
 from zoo.models import head
-from zoo.probe import CpuMeter
 
 LENGTH, SAMPLES = 1024, 2
 

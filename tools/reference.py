@@ -1,21 +1,25 @@
-"""Write the reference pages of the command line and of the config keys, out of the help texts and zoo/schema.json.
+"""Write the pages that are made of the code: command line, config keys, and the tree in the map of the house.
 
     uv run python tools/reference.py
 
-Run it when a key, a help text or a command has changed; tests/docs/test_reference.py says when that is due.
+Run it when a key, a help text, a command, a file or its first line has changed; tests/docs/test_site.py says when that
+is due.
 """
 
+import ast
 import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zoo import helptext
-from zoo.request import COMMANDS, OTHERS
-from zoo.settings.schema import load
+from zoo.command import help
+from zoo.command.invocation import COMMANDS, OTHERS
+from zoo.command.settings.schema import load
 
-DOCS = Path(__file__).parent.parent / "docs" / "reference"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+_TREE_BEGINS, _TREE_ENDS, _COLUMN = "```\nzoo/\n", "configs/  ", 30
 _CLI = """\
 # Command line
 
@@ -27,14 +31,14 @@ imported. What the codes mean that a command ends with is on the page [Exit code
 _CONFIG = """\
 # Config keys
 
-This page is written by `tools/reference.py` from `zoo/schema.json`.
+This page is written by `tools/reference.py` from `zoo/command/schema.json`.
 
 A config is a YAML file with the sections `model`, `data`, `trainer`, `checkpoint` and the key `seed_everything`.
 `model` and `data` name a class by `class_path` and give its arguments in `init_args`. Every key is a flag too:
 `model.init_args.max_length` in a file is `--model.max_length 256` on the command line.
 
-Settings are merged in this order, and the later one wins: `zoo/defaults.yaml`, each `--config` from left to right,
-then flags. `--print_config` prints the result with every default, and trains nothing.
+Settings are merged in this order, and the later one wins: `zoo/command/defaults.yaml`, each `--config` from left to
+right, then flags. `--print_config` prints the result with every default, and trains nothing.
 
 A list such as `callbacks:` replaces the list of an earlier file, and `callbacks+:` appends to it.
 """
@@ -43,7 +47,7 @@ _INTRODUCTIONS = {
         "trainer",
         "These are the keys that zoo documents or changes. The others are those of Lightning's "
         "[Trainer](https://lightning.ai/docs/pytorch/stable/common/trainer.html). The last column of the table is "
-        "empty for them. `zoo/defaults.yaml` sets some defaults, and these are the ones shown here.",
+        "empty for them. `zoo/command/defaults.yaml` sets some defaults, and these are the ones shown here.",
     ),
     "zoo.Checkpoints": ("checkpoint", ""),
     "zoo.Task": ("model, in every task", "A task of your own has these keys, and those of its constructor."),
@@ -54,9 +58,9 @@ _INTRODUCTIONS = {
 
 
 def cli() -> str:
-    parts = [_CLI, _block("zoo --help", helptext.overview())]
-    said = {name: helptext.command(name, []) for name in COMMANDS}
-    said |= {name: importlib.import_module(f"zoo.commands.{name}").USAGE for name in OTHERS}
+    parts = [_CLI, _block("zoo --help", help.overview())]
+    said = {name: help.command(name, []) for name in COMMANDS}
+    said |= {name: importlib.import_module(f"zoo.command.{name}").USAGE for name in OTHERS}
     parts += [f"## zoo {name}\n\n{_block(f'zoo {name} --help', text)}" for name, text in said.items()]
     return "\n".join(parts)
 
@@ -96,8 +100,8 @@ def _rows(section: str, name: str, definition: dict[str, Any]) -> Iterator[str]:
 
 
 def _default(name: str, key: str, expected: dict[str, Any]) -> Any:
-    ours = helptext.Settings(load())
-    ours.add_file(helptext.DEFAULTS)
+    ours = help.Settings(load())
+    ours.add_file(help.DEFAULTS)
     node = ours.node("trainer", key) if name == "zoo.Trainer" else None
     return node.plain() if node is not None and node.value is not None else expected.get("default")
 
@@ -146,13 +150,36 @@ def _limits(expected: dict[str, Any]) -> Iterator[str]:
     yield from (f"{word} {expected[name]}" for name, word in words.items() if name in expected)
 
 
-PAGES = {"cli.md": cli, "config.md": config}
+def architecture() -> str:
+    """The map of the house with the tree as it is: every file, by the first line of its docstring."""
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    begin, end = page.index(_TREE_BEGINS) + len(_TREE_BEGINS), page.index(_TREE_ENDS)
+    return page[:begin] + "\n".join(_tree(ROOT / "zoo")) + "\n" + page[end:]
+
+
+def _tree(folder: Path, depth: int = 1) -> Iterator[str]:
+    inside = [p for p in folder.iterdir() if p.suffix == ".py" or (p.is_dir() and any(p.glob("*.py")))]
+    for path in sorted(inside, key=lambda p: (p.is_dir(), p.name)):
+        name = "  " * depth + path.name + "/" * path.is_dir()
+        said = _first_line(path / "__init__.py" if path.is_dir() else path)
+        if said or path.name != "__init__.py":
+            yield f"{name:<{_COLUMN}}{said}".rstrip()
+        if path.is_dir():
+            yield from _tree(path, depth + 1)
+
+
+def _first_line(path: Path) -> str:
+    said = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "") if path.is_file() else ""
+    return said.partition("\n")[0].rstrip(".")
+
+
+PAGES = {"reference/cli.md": cli, "reference/config.md": config, "architecture.md": architecture}
 
 
 def main() -> None:
     for name, page in PAGES.items():
         (DOCS / name).write_text(page())
-        print(f"written: docs/reference/{name}")
+        print(f"written: docs/{name}")
 
 
 if __name__ == "__main__":

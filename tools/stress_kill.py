@@ -25,9 +25,10 @@ os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "CUDA_V
 
 import torch
 
-from zoo import checkpoint, run
-from zoo.cli import main as zoo_command
+from zoo.command.lightning_cli import main as zoo_command
 from zoo.data.text import TextData  # noqa: F401 - imported once, before the forks
+from zoo.loop import checkpoint
+from zoo.runs import run
 from zoo.task import Task
 from zoo.tasks.causal_lm import CausalLM  # noqa: F401
 

@@ -23,8 +23,9 @@ from pathlib import Path
 import torch
 from stress_kill import MODES, TINY, Stress, _lines, _prepare
 
-from zoo import checkpoint, run
-from zoo.paths import follow
+from zoo.files.paths import follow
+from zoo.loop import checkpoint
+from zoo.runs import run
 
 FLAGS = [
     *TINY,

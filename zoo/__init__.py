@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zoo.data.images import ImageData as ImageData
     from zoo.data.text import TextData as TextData
     from zoo.datamodule import DataModule as DataModule
-    from zoo.run import load as load
+    from zoo.runs.run import load as load
     from zoo.samples import ChatSample as ChatSample
     from zoo.samples import CompletionSample as CompletionSample
     from zoo.samples import Encoder as Encoder
@@ -41,7 +41,7 @@ _HOMES = {
     "Encoder": "zoo.samples",
     "ImageSample": "zoo.samples",
     "TextSample": "zoo.samples",
-    "load": "zoo.run",
+    "load": "zoo.runs.run",
 }
 __all__ = list(_HOMES)
 

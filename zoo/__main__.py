@@ -10,14 +10,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a console script does not have it; `--model my_lab.FocalLM` needs it
-    from zoo import front
+    from zoo.command import before_torch
 
-    answered = front.answer(arguments)
+    answered = before_torch.answer(arguments)
     if answered is not None:
         return answered
     _let_memory_grow()
     _take_large_pages()
-    from zoo.cli import main as run
+    from zoo.command.lightning_cli import main as run
 
     return run(arguments)
 

@@ -10,14 +10,14 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from zoo import streams
-from zoo.broken import BadSamples
 from zoo.constraints import ClosedUnitInterval, NonNegativeInt, OpenUnitInterval, PositiveInt, ShareBelowOne, checked
 from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.files import sources
+from zoo.files.broken import BadSamples
 from zoo.files.forms import Found
 from zoo.files.tables import Reading
-from zoo.items import Encoded, digest, kept, outside
-from zoo.order import Collate, Fixed, Items, Order
+from zoo.loading.items import Encoded, digest, kept, outside
+from zoo.loading.order import Collate, Fixed, Items, Order
 from zoo.rules import Rule, SumBelow
 from zoo.samples import Encoder, Item, Split
 

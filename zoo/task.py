@@ -11,16 +11,17 @@ from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from zoo import descent, guards, microbatch, optim, prepare, probe, recovery, streams
-from zoo.checkpoint import loop_state, mismatch, wholly_frozen, without_frozen
+from zoo import streams
 from zoo.constraints import NonNegativeFloat, NonNegativeInt, PositiveInt, checked
-from zoo.display import Display
 from zoo.errors import ConfigError
-from zoo.means import ExactMeans
-from zoo.microbatch import Loss
-from zoo.optim import Schedule
-from zoo.precision import check_trainable_is_32_bit
-from zoo.ranks import Together
+from zoo.loop import descent, guards, microbatch, optim, prepare, probe, recovery
+from zoo.loop.checkpoint import loop_state, mismatch, wholly_frozen, without_frozen
+from zoo.loop.display import Display
+from zoo.loop.means import ExactMeans
+from zoo.loop.microbatch import Loss
+from zoo.loop.optim import Schedule
+from zoo.loop.precision import check_trainable_is_32_bit
+from zoo.loop.ranks import Together
 from zoo.samples import Batch, Encoder, Split, as_samples
 
 _NEVER_CALLED = {

@@ -13,15 +13,15 @@ from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
-from zoo import optim, probe, recovery
 from zoo.callbacks.bad_steps import BadSteps
 from zoo.callbacks.ema import EMA
 from zoo.callbacks.gradients import Gradients
-from zoo.checkpoint import DurableIO
 from zoo.constraints import PositiveFloat, PositiveInt, checked
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError
-from zoo.precision import UnscaledFirst
+from zoo.loop import optim, probe, recovery
+from zoo.loop.checkpoint import DurableIO
+from zoo.loop.precision import UnscaledFirst
 from zoo.rules import AtLeastOne
 
 _STRATEGIES = (SingleDeviceStrategy, DDPStrategy)

@@ -11,9 +11,9 @@ from lightning.pytorch.plugins import MixedPrecision
 from small import COUNT, SGD, Line, Numbers
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from zoo import checkpoint, optim
 from zoo.callbacks.bad_steps import BadSteps
 from zoo.errors import DataError
+from zoo.loop import checkpoint, optim
 
 PLAIN = partial(torch.optim.AdamW, lr=0.01)
 FUSED = partial(torch.optim.AdamW, lr=0.01, fused=True)

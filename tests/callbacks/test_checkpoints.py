@@ -9,8 +9,8 @@ from contract_cases import trainer
 
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.errors import ConfigError, NoRoomError, OutputError
-from zoo.optim import state_bytes
-from zoo.paths import follow
+from zoo.files.paths import follow
+from zoo.loop.optim import state_bytes
 
 
 class FakeTrainer(SimpleNamespace):

@@ -9,8 +9,8 @@ from contract_cases import SGD, trainer, weights
 from lightning.pytorch import Callback
 
 import zoo
-from zoo import checkpoint
-from zoo.pictures.augment import Augmentation
+from zoo.images.augment import Augmentation
+from zoo.loop import checkpoint
 
 RESNET = {"name": "resnet18", "layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
 

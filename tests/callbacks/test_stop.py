@@ -12,8 +12,9 @@ import pytest
 import torch
 from contract_cases import CASES
 
-from zoo import checkpoint, lock, run
 from zoo.__main__ import main
+from zoo.loop import checkpoint
+from zoo.runs import lock, run
 from zoo.task import Task
 from zoo.tasks.causal_lm import CausalLM
 
@@ -217,7 +218,7 @@ def test_signals_and_lock_are_given_back(
 
 DEAF = """
 import hashlib
-from zoo.signals import Signals
+from zoo.runs.signals import Signals
 with Signals() as signals:
     signals.deferred = True
     print("ready", flush=True)

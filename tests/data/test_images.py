@@ -19,10 +19,10 @@ from lightning.pytorch import Callback
 from PIL import Image
 
 import zoo
-from zoo.broken import BadSamples
 from zoo.data import image_sources
 from zoo.errors import DataError, MissingInputError
-from zoo.pictures.augment import Augmentation
+from zoo.files.broken import BadSamples
+from zoo.images.augment import Augmentation
 
 COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
 

@@ -9,8 +9,8 @@ import pytest
 from hub_cache import put_dataset
 
 import zoo
-from zoo import hub
 from zoo.errors import DataError, MissingInputError
+from zoo.files import hub
 from zoo.samples import ChatSample
 
 NAME = "someone/letters"

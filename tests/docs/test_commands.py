@@ -19,7 +19,8 @@ from doc_pages import PAGES, ROOT, Page
 from PIL import Image
 from test_configs import CHATS
 
-from zoo import front, run
+from zoo.command import before_torch
+from zoo.runs import run
 
 TRAINING = ("fit", "validate", "test", "predict")
 SHORT = ["--trainer.accelerator=cpu", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"]
@@ -70,7 +71,7 @@ def test_the_command_does_what_its_page_says(page: Page, command: str, desk: Pat
     name, *flags = shlex.split(command)
     lay_out(page, command, desk, zoo_command)
     if needs_more_than_this_machine(flags):
-        assert front.answer([name, *flags]) is None
+        assert before_torch.answer([name, *flags]) is None
         return
     code, said, complaint = zoo_command(name, *flags, *shortened(name, flags))
     assert (code, complaint) == (0, "")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from doc_pages import PAGES, ROOT, Page
 
-from zoo.settings.schema import load
+from zoo.command.settings.schema import load
 
 KEY = re.compile(r"(?:`|--)((?:model|data|trainer|checkpoint)\.[a-z_]+(?:\.[a-z_0-9]+)*)")
 

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from zoo.errors import MissingInputError
+from zoo.images.preprocessing import Preprocessing
 from zoo.models import classifiers
-from zoo.pictures.preprocessing import Preprocessing
 
 WANTED = Preprocessing(224, (0.5,) * 3, (0.5,) * 3)
 

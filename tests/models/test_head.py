@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from transformers.activations import NewGELUActivation
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from zoo.loop.probe import CpuMeter
 from zoo.models import head
 from zoo.models import pretrained as hf
-from zoo.probe import CpuMeter
 
 N, D, V = 200, 8, 50
 

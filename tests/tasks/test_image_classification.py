@@ -18,8 +18,8 @@ from sklearn.datasets import load_sample_images
 
 import zoo
 from zoo.errors import ConfigError
+from zoo.images.augment import Augmentation
 from zoo.models import classifiers
-from zoo.pictures.augment import Augmentation
 
 PLAIN = Augmentation(scale=1, flip=0)
 RESNET = {"name": "resnet18", "layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}

@@ -9,9 +9,10 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
-from zoo import microbatch, optim, streams
+from zoo import streams
 from zoo.callbacks.gradients import Gradients
 from zoo.errors import DataError
+from zoo.loop import microbatch, optim
 
 IN_A_ROW = 20
 _NAMED = 8

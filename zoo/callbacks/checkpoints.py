@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from lightning.pytorch.callbacks import Checkpoint
 
-from zoo import run
-from zoo.checkpoint import without_frozen
 from zoo.constraints import NonNegativeFloat, PositiveInt, checked
 from zoo.errors import ConfigError, NoRoomError, OutputError
-from zoo.metrics_csv import MetricsCSV
-from zoo.optim import state_bytes
-from zoo.paths import follow, point
+from zoo.files.paths import follow, point
+from zoo.loop.checkpoint import without_frozen
+from zoo.loop.optim import state_bytes
+from zoo.runs import run
+from zoo.runs.metrics_csv import MetricsCSV
 
 _SHARE = 0.02
 """Of the time, at most this much goes into saving by the clock."""

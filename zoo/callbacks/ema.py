@@ -6,8 +6,8 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from zoo.checkpoint import without_frozen
 from zoo.constraints import OpenUnitInterval, checked
+from zoo.loop.checkpoint import without_frozen
 
 
 @checked

@@ -7,9 +7,9 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from zoo import recovery
 from zoo.callbacks.loggers import leave_out
 from zoo.errors import DoesNotFitError
+from zoo.loop import recovery
 
 
 class Previews(Callback):

@@ -9,13 +9,14 @@ import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from zoo import guards, run
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.callbacks.loggers import tolerate
 from zoo.errors import before_the_first_step
-from zoo.lock import Lock
-from zoo.metrics_csv import MetricsCSV
-from zoo.paths import write_text
+from zoo.files.paths import write_text
+from zoo.loop import guards
+from zoo.runs import run
+from zoo.runs.lock import Lock
+from zoo.runs.metrics_csv import MetricsCSV
 
 
 class RunDirectory(Callback):

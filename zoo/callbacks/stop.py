@@ -7,7 +7,7 @@ from lightning.pytorch import Callback
 
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.errors import LostProcessError, Stopped
-from zoo.signals import Signals
+from zoo.runs.signals import Signals
 
 _SIGNS_OF_A_LOSS = (
     "gloo/transport",

@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from zoo import trust
 from zoo.errors import ConfigError, DataError, MissingInputError, UserError
-from zoo.files import cache, encodings, endings, forms, sources
+from zoo.files import cache, encodings, endings, forms, sources, trust
 from zoo.files.forms import Form, Found, RowError
+from zoo.files.paths import follow
 from zoo.files.sources import NAMES, Columns, Wanted
 from zoo.files.tables import Reading
-from zoo.paths import follow
-from zoo.pictures.reading import SUFFIXES
+from zoo.images.reading import SUFFIXES
 from zoo.samples import ImageSample, Split
 
 Splits = dict[Split, list[ImageSample]]

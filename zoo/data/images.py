@@ -14,8 +14,8 @@ from zoo.data import image_sources
 from zoo.datamodule import DataModule
 from zoo.files import cache
 from zoo.files.forms import Found
-from zoo.paths import follow
-from zoo.pictures import reading
+from zoo.files.paths import follow
+from zoo.images import reading
 from zoo.samples import Batch, ImageSample, Split
 
 
@@ -115,7 +115,7 @@ class ImageData(DataModule):
 
     def _draw(self, batch: Batch, step: int, path: Path) -> None:
         """A picture of a training batch as the network sees it, each image with what it is to learn of it."""
-        from zoo.pictures import drawing
+        from zoo.images import drawing
 
         batch = self.task.prepared(batch, "train", step)
         captions = self.task.captions(batch)

@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from zoo import streams, trust
+from zoo import streams
 from zoo.constraints import NonNegativeInt, PositiveInt, checked
 from zoo.data import text_forms
 from zoo.datamodule import DataModule
 from zoo.errors import DataError, MissingInputError
-from zoo.files import endings, sources
+from zoo.files import endings, sources, trust
 from zoo.files.forms import Found, Samples
-from zoo.paths import follow
+from zoo.files.paths import follow
 from zoo.rules import AtMostOne, Rule
 from zoo.samples import Split, TextSample
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import xxhash
 
 from zoo.errors import UserError
-from zoo.paths import cache_folder, sweep, write_whole
+from zoo.files.paths import cache_folder, sweep, write_whole
 
 Batches = Callable[[dict[str, Any]], Iterable[pa.RecordBatch]]
 """The rows of a table in batches of one schema, at least one; called with a dictionary for facts about them."""

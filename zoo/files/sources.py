@@ -16,13 +16,12 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
-from zoo import hub
 from zoo.errors import DataError, MissingInputError
-from zoo.files import cache, forms, tables
+from zoo.files import cache, forms, hub, tables
 from zoo.files.endings import KINDS, kind, taken
 from zoo.files.forms import Form, Found
+from zoo.files.paths import follow, nearest_file
 from zoo.files.tables import Reading
-from zoo.paths import follow, nearest_file
 from zoo.samples import Split
 
 NAMES: dict[str, Split] = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}

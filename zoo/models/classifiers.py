@@ -22,10 +22,10 @@ from timm.models._hub import save_for_hf
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, MissingInputError
-from zoo.hub import explained, offline
-from zoo.paths import follow
-from zoo.pictures import processors
-from zoo.pictures.preprocessing import Preprocessing, of_processor
+from zoo.files.hub import explained, offline
+from zoo.files.paths import follow
+from zoo.images import processors
+from zoo.images.preprocessing import Preprocessing, of_processor
 
 logging.getLogger("timm").setLevel(logging.ERROR)  # it tells of every head that it replaces, as it was asked to
 

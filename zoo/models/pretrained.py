@@ -22,9 +22,9 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
 from zoo.errors import ConfigError, MissingInputError
-from zoo.hub import explained, offline
+from zoo.files.hub import explained, offline
+from zoo.files.paths import follow
 from zoo.models.head import fuse_activations
-from zoo.paths import follow
 
 logging.disable_progress_bar()  # a bar of a second per load, in the middle of our own lines
 _END = "<|endoftext|>"

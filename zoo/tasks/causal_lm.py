@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from zoo import streams
 from zoo.constraints import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt, PositiveShare, checked
 from zoo.errors import ConfigError, DataError
-from zoo.microbatch import Loss
+from zoo.loop.microbatch import Loss
 from zoo.models import head
 from zoo.models import pretrained as hf
 from zoo.rules import AtMost, ExactlyOne

@@ -14,15 +14,16 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo import microbatch, optim, ranks, streams
+from zoo import streams
 from zoo.constraints import ClosedUnitInterval, PositiveInt, PositiveShare, ShareBelowOne, checked
 from zoo.errors import ConfigError, DataError
-from zoo.microbatch import Loss
+from zoo.images import measures
+from zoo.images.augment import Augmentation, mix
+from zoo.images.encoder import PictureEncoder
+from zoo.images.preprocessing import Normalise, Preprocessing
+from zoo.loop import microbatch, optim, ranks
+from zoo.loop.microbatch import Loss
 from zoo.models import classifiers
-from zoo.pictures import measures
-from zoo.pictures.augment import Augmentation, mix
-from zoo.pictures.encoder import PictureEncoder
-from zoo.pictures.preprocessing import Normalise, Preprocessing
 from zoo.rules import ExactlyOne
 from zoo.samples import Batch, Encoder, ImageSample, Split
 from zoo.task import Task
@@ -300,7 +301,7 @@ class ImageClassification(Task):
 
     def write_evidence(self, folder: Path) -> list[Path]:
         """Confusion matrix (picture and table), figures of each class, and the most confident mistakes."""
-        from zoo.pictures import drawing
+        from zoo.images import drawing
 
         if self._confusion is None:
             return []

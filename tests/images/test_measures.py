@@ -1,0 +1,42 @@
+"""Reference for every figure: torchmetrics over the whole set at once."""
+
+import pytest
+import torch
+from torchmetrics.functional import classification as reference
+
+from zoo.images import measures
+
+LOGITS = 2 * torch.randn(200, 7, generator=torch.Generator().manual_seed(0))
+LABELS = torch.randint(0, 6, (200,), generator=torch.Generator().manual_seed(1))  # class 6 never occurs
+
+
+@pytest.fixture
+def sums() -> dict[str, torch.Tensor]:
+    parts = [measures.sums(x, y, 5) for x, y in zip(LOGITS.split(33), LABELS.split(33), strict=True)]
+    return {name: torch.stack([part[name] for part in parts]).sum(0) for name in parts[0]}
+
+
+def test_accuracy(sums: dict[str, torch.Tensor]):
+    expected = reference.multiclass_accuracy(LOGITS, LABELS, 7, average="micro")
+    assert measures.accuracy(sums["confusion"]) == pytest.approx(float(expected))
+
+
+def test_top_five_accuracy(sums: dict[str, torch.Tensor]):
+    expected = reference.multiclass_accuracy(LOGITS, LABELS, 7, average="micro", top_k=5)
+    assert float(sums["top"] / 200) == pytest.approx(float(expected))
+
+
+def test_macro_f1(sums: dict[str, torch.Tensor]):
+    expected = reference.multiclass_f1_score(LOGITS, LABELS, 7, average="macro")
+    assert measures.macro_f1(sums["confusion"]) == pytest.approx(float(expected))
+
+
+def test_accuracy_and_precision_of_each_class(sums: dict[str, torch.Tensor]):
+    figures = measures.class_figures(sums["confusion"])
+    assert torch.allclose(figures[:, 1], reference.multiclass_recall(LOGITS, LABELS, 7, average=None))
+    assert torch.allclose(figures[:, 2], reference.multiclass_precision(LOGITS, LABELS, 7, average=None))
+
+
+def test_calibration_error(sums: dict[str, torch.Tensor]):
+    expected = reference.multiclass_calibration_error(LOGITS, LABELS, 7, n_bins=15)
+    assert measures.calibration_error(sums["calibration"] / 200) == pytest.approx(float(expected), rel=1e-5)

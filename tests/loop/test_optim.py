@@ -1,0 +1,51 @@
+import pytest
+import torch
+from torch import nn
+
+from zoo.loop import optim
+
+
+def test_biases_and_norms_do_not_decay():
+    module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Embedding(5, 4))
+    decayed, spared = optim.parameter_groups(module)
+    assert {id(p) for p in decayed["params"]} == {id(module[0].weight), id(module[2].weight)}
+    assert {id(p) for p in spared["params"]} == {id(module[0].bias), id(module[1].weight), id(module[1].bias)}
+    assert spared["weight_decay"] == 0.0
+
+
+def test_frozen_parameters_are_in_no_group():
+    module = nn.Linear(3, 4)
+    module.weight.requires_grad_(False)
+    assert [p.shape for group in optim.parameter_groups(module) for p in group["params"]] == [torch.Size([4])]
+
+
+def test_a_tied_parameter_is_in_one_group_once():
+    module = nn.ModuleDict({"a": nn.Linear(3, 3, bias=False), "b": nn.Linear(3, 3, bias=False)})
+    module["b"].weight = module["a"].weight
+    assert sum(len(group["params"]) for group in optim.parameter_groups(module)) == 1
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_the_schedule_is_that_of_transformers(schedule: str):
+    """Reference: transformers.get_*_schedule_with_warmup, which starts its warm-up one step lower (at 0)."""
+    from transformers import get_scheduler
+
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = get_scheduler(schedule, optimizer, num_warmup_steps=10, num_training_steps=50)
+    for step in range(50):
+        if step > 10:
+            assert optim.lr_factor(step, 50, schedule, 10) == pytest.approx(reference.get_last_lr()[0])
+        optimizer.step()
+        reference.step()
+
+
+def test_the_warm_up_never_stands_at_zero_and_ends_at_the_peak():
+    factors = [optim.lr_factor(step, 100, "constant", 5) for step in range(7)]
+    assert factors == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0])
+
+
+def test_the_rate_is_set_from_the_one_the_group_was_made_with():
+    groups = [{"lr": 0.1}, {"lr": 0.01}]
+    for factor in (0.5, 0.2):
+        optim.set_lr(groups, factor)
+    assert [group["lr"] for group in groups] == pytest.approx([0.02, 0.002])

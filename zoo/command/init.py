@@ -1,0 +1,119 @@
+"""zoo init: a commented config for a task, or for the files in a folder of one's own."""
+
+import os
+from pathlib import Path
+
+from zoo.command import config_templates, inspect_files, inventory
+from zoo.command.found import Found
+from zoo.command.settings.problems import nearest
+from zoo.errors import ConfigError, MissingInputError
+from zoo.files import hub
+from zoo.files.paths import nearest_file, printable, shell, write_text
+
+USAGE = """\
+zoo init FOLDER [--use KIND] [--out FILE]: look at your own files (texts, tables, images in a folder per class) and
+write a config that trains on them. FOLDER may be a single file. Where it holds several things to train on, KIND says
+which is meant: images, tables, or texts.
+zoo init text|images [--out FILE]: write a config for files that are still to come.
+FILE is FOLDER.yaml unless it is named; - prints the config. Nothing is overwritten. Only the first megabyte of a file
+is read, and of more than 100,000 files, or 10,000 in a folder, only so many are counted."""
+_TASKS = {"text": "text", "images": "images", "zoo.CausalLM": "text", "CausalLM": "text", "causal_lm": "text",
+          "zoo.ImageClassification": "images", "ImageClassification": "images", "pictures": "images"}  # fmt: skip
+_COMING = {
+    "text": Found("text", "", {"train": "my_text.txt"}, size=10_000_000),
+    "images": Found("images", "", {"train": "my_images"}, size=1000),
+}
+_ABOUT = {
+    "text": "A language model on your own text: put the name of your file at data.train.",
+    "images": "A classifier of your own images, in a folder for each class: put their folder at data.train.",
+}
+
+
+def main(argv: list[str]) -> int:
+    if {"--help", "-h"} & {*argv} or not argv:
+        print(USAGE)
+        return 0
+    what, out, use = _arguments(argv)
+    path = Path(what).expanduser()
+    if os.path.lexists(path):
+        text = _config(*_look(path, use, out != "-"), show=out != "-")
+        name = f"{path.resolve().stem}.yaml"
+    elif what in _TASKS:
+        kind = _TASKS[what]
+        text, name = _config(_COMING[kind], _ABOUT[kind]), f"my_{kind}.yaml"
+    else:
+        raise _unknown(what)
+    return _write(text, out or name)
+
+
+def _arguments(argv: list[str]) -> tuple[str, str, str]:
+    options, words, i = {"--out": "", "--use": ""}, [], 0
+    while i < len(argv):
+        word, _, value = argv[i].partition("=")
+        if word in options and (value or i + 1 < len(argv)):
+            i += not value
+            options[word] = value or argv[i]
+        elif word.startswith("-") and word != "-":
+            raise ConfigError(f"zoo init has no {word}{nearest(word, [*options, '--help'])}")
+        else:
+            words.append(argv[i])
+        i += 1
+    if len(words) != 1:
+        raise ConfigError(f"zoo init takes one folder, file or task; found {' '.join(words) or 'none'}.")
+    if options["--use"] not in ("", *inspect_files.USES):
+        raise ConfigError(f"--use is {options['--use']!r}; one of {', '.join(inspect_files.USES)}.")
+    return words[0], options["--out"], options["--use"]
+
+
+def _unknown(what: str) -> Exception:
+    if what in ("speech", "audio", "asr"):
+        return ConfigError("zoo has no task for speech yet; zoo list shows those it has.")
+    if "/" in what or "." in what:
+        near = nearest_file(Path(what))
+        return MissingInputError(f"{what}: no such file or folder{near}{'?' if near else '.'}")
+    return MissingInputError(
+        f"{what} is neither a folder here nor a task{nearest(what, _TASKS)} There are text and images."
+    )
+
+
+def _look(path: Path, use: str, show: bool) -> tuple[Found, str]:
+    """What is to be trained on, and what there is to say about it."""
+    all_of_it = inventory.take(path)
+    if show:
+        print("\n".join(all_of_it.lines()))
+    found = inspect_files.look(all_of_it, use)
+    about = "\n".join([f"{printable(path)}: {found.what}", *(f"  {note}" for note in found.notes)])
+    if show:
+        print(f"to train on: {about}")
+    return found, about
+
+
+def _config(found: Found, about: str, show: bool = False) -> str:
+    template, model = (
+        config_templates.images if found.kind == "images" else config_templates.text,
+        config_templates.model(found),
+    )
+    reachable = hub.is_cached(model) or not hub.offline()
+    if show and not reachable:
+        print(f"  from scratch: the Hugging Face hub cannot be reached, and {model} was not downloaded before")
+    return template(found, about, _zoo(), reachable)
+
+
+def _zoo() -> str:
+    """How the command was called."""
+    return "uv run zoo" if "UV_RUN_RECURSION_DEPTH" in os.environ else "zoo"
+
+
+def _write(text: str, out: str) -> int:
+    if out == "-":
+        print(text, end="")
+        return 0
+    path = Path(out)
+    if path.exists():
+        raise ConfigError(
+            f"{printable(path)} is there already; name another with --out FILE, or - to print the config."
+        )
+    name = shell(path)
+    write_text(path, text.replace("THIS_FILE", name))
+    print(f"written: {printable(path)}\nnext:\n  {_zoo()} fit --config {name}")
+    return 0

@@ -1,0 +1,117 @@
+"""What zoo could train on in a folder, and which of it, if it is clear."""
+
+from zoo.command import image_folders, languages, tables_inside, texts_inside
+from zoo.command.found import NO_TASK, Found
+from zoo.command.inventory import Entry, Inventory, count
+from zoo.errors import ConfigError, DataError
+from zoo.files.paths import printable, shell
+
+_NAMED = 3
+_CLEAR = 10
+"""What has so many times the bytes of all else is what is meant."""
+_CONVERT = {
+    ".pdf": "pdftotext FILE.pdf makes a .txt of each",
+    ".docx": "pandoc FILE.docx -o FILE.txt makes a text of each",
+    ".doc": "soffice --headless --convert-to txt FILE.doc makes a text of each",
+    ".odt": "pandoc FILE.odt -o FILE.txt makes a text of each",
+    ".rtf": "pandoc FILE.rtf -o FILE.txt makes a text of each",
+    ".epub": "pandoc FILE.epub -o FILE.txt makes a text of each",
+    ".html": "pandoc FILE.html -t plain -o FILE.txt makes a text of each",
+    ".ipynb": "jupyter nbconvert --to script FILE.ipynb makes a program of each",
+    ".xlsx": "save each as .csv, or: soffice --headless --convert-to csv FILE.xlsx",
+}
+_CONVERT |= {".htm": _CONVERT[".html"], ".xls": _CONVERT[".xlsx"], ".ods": _CONVERT[".xlsx"]}
+USES = ("images", "tables", "texts")
+
+
+def conversions(inventory: Inventory) -> list[str]:
+    """What to convert documents with, a line for each kind."""
+    suffixes = dict.fromkeys(entry.suffix for entry in inventory.of("document"))
+    lines = [f"{suffix} is no plain text: {_CONVERT[suffix]}" for suffix in suffixes]
+    return lines + (["archives are not opened: unpack them first"] if inventory.of("archive") else [])
+
+
+def look(inventory: Inventory, use: str = "") -> Found:
+    """What is to be trained on.
+
+    Args:
+        use: images, tables or texts, where a user has chosen.
+
+    Raises:
+        ConfigError: several things could be meant.
+        DataError: there is nothing that zoo has a task for.
+    """
+    lookers = {"images": image_folders.look, "tables": tables_inside.look, "texts": texts_inside.look}
+    candidates = [found for name, looker in lookers.items() if use in ("", name) for found in looker(inventory)]
+    candidates = _one_of_images([*candidates, *([] if use else _sounds(inventory))])
+    candidates.sort(key=lambda found: -found.weight)
+    usable = [found for found in candidates if not found.refusal]
+    if not usable or (candidates[0].refusal and candidates[0].weight > _CLEAR * usable[0].weight):
+        raise DataError(_nothing(inventory, candidates))
+    chosen, *others = usable
+    if others and chosen.weight < _CLEAR * sum(other.weight for other in others):
+        raise ConfigError(_ambiguous(inventory, usable))
+    chosen.notes += [f"not used: {other.what} ({how})" for other in others if (how := _command(inventory, other))]
+    chosen.notes += [f"not used: {other.refusal}" for other in candidates if other.refusal]
+    chosen.notes += [] if use else [f"not used: {line}" for line in conversions(inventory)]
+    if inventory.cut:
+        chosen.notes.append(f"there are more files: these numbers are of the first {len(inventory.entries):,}")
+    if chosen.kind != "images":
+        chosen.language = chosen.language or languages.name(chosen.sample)
+        chosen.notes += [f"language: {chosen.language}"] if chosen.language else []
+    return chosen
+
+
+def _one_of_images(candidates: list[Found]) -> list[Found]:
+    """Without what folders say of images whose classes are in a table, or the other way round."""
+    tables = [found for found in candidates if found.kind == "images" and found.entries[0].kind == "table"]
+    folders = [found for found in candidates if found.kind == "images" and found not in tables]
+    if not tables or not folders:
+        return candidates
+    left = tables if any(not found.refusal for found in folders) else folders
+    return [found for found in candidates if found not in left]
+
+
+def _ambiguous(inventory: Inventory, usable: list[Found]) -> str:
+    lines = "".join(f"\n  {_command(inventory, found)}   # {found.what}" for found in usable)
+    return f"{printable(inventory.root)} has several things to train on. Choose one of them:{lines}"
+
+
+def _command(inventory: Inventory, found: Found) -> str:
+    """What to type for just this one."""
+    if len(found.entries) == 1:
+        return f"zoo init {shell(found.entries[0].path)}"
+    use = {"table": "tables", "text": "texts"}.get(found.entries[0].kind, "images")
+    return f"zoo init {shell(inventory.root)} --use {use}"
+
+
+def _nothing(inventory: Inventory, candidates: list[Found]) -> str:
+    root = printable(inventory.root)
+    if candidates:
+        refusals = [found.refusal for found in candidates if found.refusal]
+        more = f"; and {len(refusals) - _NAMED:,} more like these" if len(refusals) > _NAMED else ""
+        return "; ".join(refusals[:_NAMED]) + more + "."
+    if lines := conversions(inventory):
+        return f"{root}: {'; '.join(lines)}."
+    if inventory.of("video"):
+        return f"{root}: {count(len(inventory.of('video')), 'video')}; zoo has no task for them."
+    held = "no file" if not inventory.entries else "nothing that zoo can train on"
+    expected = "texts (.txt, .md …), tables (.csv, .jsonl …), or images in a folder per class"
+    return f"{root} has {held} in it. Expected {expected}."
+
+
+def _sounds(inventory: Inventory) -> list[Found]:
+    sounds = inventory.of("recording")
+    if not sounds:
+        return []
+    written = {_stem(entry) for entry in (*inventory.of("text"), *inventory.of("table"))}
+    spoken = sum(_stem(entry) in written for entry in sounds)
+    beside = (
+        f"{spoken:,} of them with a transcript of the same name" if spoken else "none with a transcript of its name"
+    )
+    what = f"{count(len(sounds), 'recording')}, {beside}"
+    return [Found("", what, refusal=f"{printable(inventory.root)}: {what}: {NO_TASK['sound']}", entries=sounds)]
+
+
+def _stem(entry: Entry) -> tuple[str, ...]:
+    return (*entry.parts[:-1], entry.path.stem)

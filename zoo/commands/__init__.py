@@ -1,1 +1,0 @@
-"""Commands that need no training, one file each."""

@@ -1,0 +1,1 @@
+"""From samples to items, and which of them a step sees."""

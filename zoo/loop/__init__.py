@@ -1,0 +1,1 @@
+"""What runs a step, and what is kept of it."""

@@ -1,0 +1,48 @@
+"""What a task shows of itself. Nothing here touches training or figures, and each method has a default that works."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from zoo.loop import microbatch
+from zoo.samples import Batch, Item, Split
+
+
+class Display:
+    """How samples, batches, predictions and results look. A task overrides what it can show better."""
+
+    def marked(self, item: Item) -> str:
+        """A sample as the network gets it, with what it learns of it."""
+        return _listed(item)
+
+    def captions(self, batch: Batch) -> list[str]:
+        """A line for each sample of a training batch, as `prepare` has left it: what the network is to learn of it."""
+        words = {k: v for k, v in batch.items() if isinstance(v, list) or (isinstance(v, Tensor) and v.ndim == 1)}
+        return [_listed({k: v[i] for k, v in words.items()}) for i in range(microbatch.batch_length(batch))]
+
+    def show(self, prediction: dict[str, Any]) -> str:
+        """A prediction as a line or two on the screen."""
+        return str(prediction)
+
+    def preview(self) -> list[str]:
+        """A few lines that show what the network does now, after every validation."""
+        return []
+
+    def protocol(self, split: Split) -> dict[str, Any]:
+        """How the figures were measured, so that they can be compared."""
+        return {}
+
+    def write_evidence(self, folder: Path) -> list[Path]:
+        """Files that show more of the last test than its figures do. Returns what was written."""
+        return []
+
+
+def _listed(item: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in item.items())
+
+
+def _short(value: Any) -> str:
+    shape = [*getattr(value, "shape", ())]
+    return f"{shape} {value.dtype}" if shape else f"{float(value):g}" if isinstance(value, Tensor) else str(value)

@@ -1,0 +1,251 @@
+"""The run directory: where everything that a run writes lies, how it is found again, and a task loaded from it.
+
+runs/<name>/<number>/
+    config.yaml        complete, with every default
+    environment.json   versions, git state, card
+    checkpoints/       step=N.ckpt; `last` and `best` name one of them
+    metrics.csv        one row per logged step and per validation
+    metrics.json       final figures of fit, test …, each with its protocol
+    tensorboard/       the same for TensorBoard, and generated examples
+    model/             best weights, in the format of the library they came from
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from zoo.errors import ConfigError, DataError, MissingInputError
+from zoo.files import trust
+from zoo.files.paths import exists, follow, point, sweep, write_text
+
+if TYPE_CHECKING:
+    from zoo.task import Task
+
+RUNS = Path("runs")
+_PACKAGES = ("lightning-zoo", "torch", "lightning", "transformers", "datasets", "tokenizers", "torchmetrics", "numpy")
+
+
+def create(name: str) -> Path:
+    """A new numbered directory of that name. Two that start at once get two."""
+    check_name(name)
+    (RUNS / name).mkdir(parents=True, exist_ok=True)
+    number = max((int(p.name) for p in (RUNS / name).iterdir() if p.name.isdecimal()), default=0)
+    while True:
+        number += 1
+        try:
+            (folder := RUNS / name / str(number)).mkdir()
+        except FileExistsError:
+            continue
+        return folder
+
+
+def check_name(name: str) -> None:
+    if not name or Path(name).name != name or name in ("latest", ".", ".."):
+        raise ConfigError(f"--name {name!r}: a plain name, without folders.")
+
+
+def make_latest(folder: Path) -> None:
+    point(RUNS / "latest", folder)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what commands that were killed had begun to write in a run's directory."""
+    for place in (RUNS, folder, *(path for path in folder.glob("*") if path.is_dir())):
+        sweep(place)
+
+
+def find(run: str | Path | None = None, flag: str = "--run") -> Path:
+    """The run of a path (runs/gpt2/3, runs/latest), a name (gpt2: its newest) or a name and number (gpt2/3).
+
+    Args:
+        run: None for the latest.
+        flag: that named it.
+
+    Raises:
+        MissingInputError: there is no such run; names those that there are.
+    """
+    asked = [RUNS / "latest"] if run is None else [Path(run), RUNS / run]
+    for path in filter(exists, map(follow, asked)):
+        if (path / "config.yaml").is_file():
+            return path
+        numbered = [p for p in path.glob("*/config.yaml") if p.parent.name.isdecimal()] if path.is_dir() else []
+        if numbered:
+            return max(numbered, key=lambda p: int(p.parent.name)).parent
+    there = sorted(p.parent.relative_to(RUNS).as_posix() for p in RUNS.glob("*/*/config.yaml"))
+    no_latest = f"{RUNS / 'latest'} leads to no run" if there else f"no run yet in {RUNS}"
+    what = f"{flag} {run}: no such run" if run else no_latest
+    raise MissingInputError(
+        f"{what}. " + (f"There are {', '.join(there[-8:])}." if there else "Start one with zoo fit.")
+    )
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The run's checkpoints, newest first."""
+    return saved_in(folder / "checkpoints")
+
+
+def saved_in(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first."""
+    return sorted((p for p in folder.glob("step=*.ckpt") if step_of(p) >= 0), key=step_of, reverse=True)
+
+
+def step_of(path: Path) -> int:
+    number = path.stem.removeprefix("step=")
+    return int(number) if number.isdecimal() else -1
+
+
+def checkpoint_of(folder: Path, which: str = "best") -> Path:
+    """The run's `best` or `last` whole checkpoint; the last one where no validation has named a best.
+
+    A damaged one is named on the screen, and the newest whole one taken instead.
+
+    Raises:
+        MissingInputError: the run has saved none.
+        DataError: none is whole.
+    """
+    from zoo.loop import checkpoint
+
+    candidates, damaged = checkpoints(folder), list[str]()
+    if which == "best" and (pointer := folder / "checkpoints" / "best").is_file():
+        if (best := follow(pointer)) in candidates:
+            candidates = [best, *(path for path in candidates if path != best)]
+        else:
+            damaged = ["best names no checkpoint"]
+    for path in candidates:
+        wrong = checkpoint.damage(path)
+        if not wrong:
+            for line in damaged:
+                print(f"zoo: {line}; going back to {path.name}.", file=sys.stderr)
+            return path
+        damaged.append(f"{path.name} is damaged ({wrong})")
+    if candidates:
+        raise DataError(f"{folder}: no checkpoint is whole: {'; '.join(damaged)}. Start anew with zoo fit.")
+    raise MissingInputError(f"{folder} has no checkpoint yet. Go on with zoo fit --resume {folder}.")
+
+
+def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":
+    """The task of a run with its best weights, ready to predict: `zoo.load("runs/latest").predict(["Once"])`.
+
+    The run may come from a stranger: its files run no code (docs/explanation/reliability.md says what that rests on).
+
+    Args:
+        which: "best" or "last".
+
+    Raises:
+        MissingInputError: no such run, or no checkpoint in it.
+        ConfigError: its config.yaml names what no config may name.
+    """
+    import torch
+
+    from zoo.loop import checkpoint
+
+    folder = find(run)
+    content = checkpoint.read(checkpoint_of(folder, which))
+    task = _make_task(settings(folder)["model"])
+    task.restore(content)
+    task.configure_model()
+    task.load_trained(content)
+    return task.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """What config.yaml has.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = folder / "config.yaml"
+    try:
+        found = yaml.safe_load(path.read_text("utf-8"))
+        if {type(found[section]) for section in ("model", "data", "trainer")} == {dict}:
+            return dict(found)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
+        pass
+    raise DataError(f"{path} is damaged: it lacks the settings of model, data or trainer. Take that of a run like it.")
+
+
+def _make_task(settings: dict[str, Any]) -> "Task":
+    from jsonargparse import ArgumentParser
+
+    from zoo.task import Task
+
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # for the user's own tasks
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Task, "model", fail_untyped=False)
+    trust.check({"model": settings})
+    parsed = parser.parse_object({"model": settings})
+    trust.check(parsed)
+    return parser.instantiate_classes(parsed)["model"]
+
+
+# Figures and surroundings ---------------------------------------------------------------------------------------
+
+
+def read_figures(folder: Path) -> dict[str, Any]:
+    """What metrics.json has, by command. Empty if there is none; a damaged one is named, and counts as none."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if all(isinstance(result[part], dict) for result in found.values() for part in ("figures", "protocol")):
+            return dict(found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    print(f"zoo: {path} is damaged; figures are measured again by zoo test and zoo validate.", file=sys.stderr)
+    return {}
+
+
+def write_figures(folder: Path, command: str, figures: dict[str, Any]) -> None:
+    """Keep the final figures of a command beside those of the others."""
+    write_text(folder / "metrics.json", json.dumps({**read_figures(folder), command: figures}, indent=2) + "\n")
+
+
+def reopen(folder: Path) -> None:
+    """Take back that the run is finished: from here it is trained longer, and may be stopped on the way."""
+    figures = read_figures(folder)
+    if figures.pop("fit", None) is not None:
+        write_text(folder / "metrics.json", json.dumps(figures, indent=2) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """What the run was made with; for people, never read back."""
+    import torch
+
+    return {
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git": _git(),
+        "card": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cuda": torch.version.cuda,
+        "threads": torch.get_num_threads(),
+        "command": sys.argv,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of the working directory, and whether anything in it is changed."""
+    try:
+        commit, changes = (
+            subprocess.run(["git", *args], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            for args in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "changed": bool(changes)}
