@@ -157,6 +157,21 @@ def test_perplexity_is_the_exponential_of_the_mean_over_all_scored_tokens(tiny_g
     assert task.last_figures["perplexity"] == pytest.approx(math.exp(total / count), rel=1e-5)
 
 
+def test_a_loss_of_ones_own_changes_no_perplexity(tiny_gpt2: Path, here: Path):
+    class Tenth(zoo.CausalLM):
+        def loss(self, batch: dict[str, Any]) -> Any:
+            total, count = super().loss(batch)
+            return total / 10, count
+
+    Path("test.txt").write_text(TEXT)
+    perplexities = []
+    for kind in (zoo.CausalLM, Tenth):
+        task = kind(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
+        trainer(1).test(task, zoo.TextData(test="test.txt", batch_size=4), verbose=False)
+        perplexities.append(task.last_figures["perplexity"])
+    assert perplexities[0] == perplexities[1] > 1
+
+
 def test_the_export_has_the_same_logits_in_plain_transformers(tiny_gpt2: Path, here: Path, text_file: Path):
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
     trainer(2).fit(task, datamodule=zoo.TextData(train=str(text_file)))

@@ -345,6 +345,20 @@ def test_the_mixed_loss_is_that_of_mixed_one_hot_targets(vit: Path):
     assert torch.allclose(total / count, expected, rtol=1e-5)
 
 
+def test_a_loss_of_ones_own_is_validated_by_cross_entropy(vit: Path):
+    class Tenth(zoo.ImageClassification):
+        def loss(self, batch: dict[str, Any]) -> Any:
+            total, count = super().loss(batch)
+            return total / 10, count
+
+    losses = []
+    for kind in (zoo.ImageClassification, Tenth):
+        task = kind(pretrained=str(vit), optimizer=SGD)
+        trainer(0).validate(task, datamodule=digits(), verbose=False)
+        losses.append(task.last_figures["loss"])
+    assert losses[0] == losses[1] > 0
+
+
 def test_a_test_leaves_its_evidence(vit: Path, here: Path, zoo_command: Any):
     flags = ["--model=zoo.ImageClassification", f"--model.pretrained={vit}", "--model.optimizer=torch.optim.SGD"]
     flags += ["--model.optimizer.lr=0.1", "--data=zoo.ImageData", "--data.train=python:sklearn.datasets.load_digits"]

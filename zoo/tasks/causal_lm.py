@@ -233,6 +233,10 @@ class CausalLM(Task):
         output = self.network.get_output_embeddings()
         return head.summed_cross_entropy(rows, output.weight, output.bias, wanted), (targets != IGNORED).sum()
 
+    def evaluate(self, batch: Batch) -> Loss:
+        """The cross-entropy, whatever `loss` a subclass trains with: its exponential is the perplexity."""
+        return CausalLM.loss(self, batch)
+
     def logits(self, batch: Batch) -> Tensor:
         """[B, T, V]. For a loss of your own; `loss` does without, as they are the largest tensor of all."""
         return self.network(**self._inputs(batch)).logits
