@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.plugins import MixedPrecision
 from PIL import Image
-from timm.models._hub import save_for_hf
+from timm.models import save_for_hf
 
 import zoo
 from zoo.callbacks.checkpoints import Checkpoints

@@ -16,9 +16,7 @@ import timm
 import torch
 from timm.data.config import resolve_data_config
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
-from timm.models import group_parameters
-from timm.models._factory import resolve_model_input_args
-from timm.models._hub import save_for_hf
+from timm.models import group_parameters, resolve_model_input_args, save_for_hf
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, MissingInputError

@@ -1,12 +1,15 @@
 """The schema that ships says what the classes take."""
 
+import inspect
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from jsonargparse._parameter_resolvers import get_signature_parameters
 
 from zoo.command.settings import schema, write_schema
 
@@ -36,6 +39,38 @@ def test_the_ranges_of_the_constructors_are_in_the_schema(made: dict):
     assert (data["validation_fraction"]["exclusiveMinimum"], data["validation_fraction"]["exclusiveMaximum"]) == (0, 1)
     assert made["definitions"]["zoo.CausalLM"]["properties"]["dropout"]["maximum"] == 1
     assert {rule["rule"] for rule in made["definitions"]["zoo.CausalLM"]["x-rules"]} == {"ExactlyOne", "AtMost"}
+
+
+class Base:
+    """What others build on.
+
+    Args:
+        rate: how fast.
+    """
+
+    def __init__(self, rate: float = 0.5):
+        self.rate = rate
+
+
+class Derived(Base):
+    """What is built.
+
+    Args:
+        size: how large.
+    """
+
+    def __init__(self, size: int, **kwargs: Any):
+        super().__init__(**kwargs)
+
+
+def test_the_parser_finds_what_a_class_hands_on_to_its_base():
+    """`get_signature_parameters` is private: no public way of jsonargparse tells which arguments its parser takes."""
+    found = get_signature_parameters(Derived, None)
+    said = [(p.name, p.annotation, p.default, p.doc, p.parent) for p in found]
+    assert said == [
+        ("size", int, inspect.Parameter.empty, "how large.", Derived),
+        ("rate", float, 0.5, "how fast.", Base),
+    ]
 
 
 def test_every_key_of_zoo_has_a_description(made: dict):
