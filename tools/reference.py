@@ -41,6 +41,11 @@ Settings are merged in this order, and the later one wins: `zoo/command/defaults
 right, then flags. `--print_config` prints the result with every default, and trains nothing.
 
 A list such as `callbacks:` replaces the list of an earlier file, and `callbacks+:` appends to it.
+
+`--config` takes a file of yours, or the name of a config that comes with zoo (`zoo list` shows them):
+`--config quickstart`, `--config overlays/early_stopping`, with or without `.yaml`. A file of that path in the working
+directory comes first. `zoo init quickstart` writes a copy to edit. Relative paths in a config begin in the working
+directory, as they do on the command line, and not in the folder of the config.
 """
 _INTRODUCTIONS = {
     "zoo.Trainer": (

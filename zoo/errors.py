@@ -111,6 +111,11 @@ def of_the_disk(error: BaseException | None) -> OutputError | None:
     return None
 
 
+def typed(command: str) -> str:
+    """A command as it is typed here: with `uv run` before it where zoo itself was called so."""
+    return f"uv run {command}" if "UV_RUN_RECURSION_DEPTH" in os.environ else command
+
+
 @contextmanager
 def before_the_first_step() -> Iterator[None]:
     """What cannot be written to now is refused, before time is spent on it.

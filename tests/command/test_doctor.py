@@ -52,7 +52,7 @@ def test_a_good_machine_is_ready_in_ten_lines(machine: Any):
     assert line(said, "driver") == "driver   590.10, for CUDA up to 13.1"
     assert line(said, "16 bits") == "16 bits  bf16-mixed and 16-mixed"
     assert line(said, "VRAM") == "VRAM     held by nobody"
-    assert line(said, "ready").endswith("zoo fit --config configs/quickstart.yaml")
+    assert line(said, "ready").endswith("zoo fit --config quickstart")
 
 
 def test_without_a_card_it_trains_on_the_cpu(machine: Any):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lightning.pytorch.callbacks import Checkpoint
 
 from zoo.constraints import NonNegativeFloat, PositiveInt, checked
-from zoo.errors import ConfigError, NoRoomError, OutputError
+from zoo.errors import ConfigError, NoRoomError, OutputError, typed
 from zoo.files.paths import follow, point
 from zoo.loop.checkpoint import without_frozen
 from zoo.loop.optim import state_bytes
@@ -140,7 +140,7 @@ class Checkpoints(Checkpoint):
             what = f"step {step:,} could not be saved in {self.folder} ({error.strerror or error})"
             if last or self._failures >= _FAILURES or trainer.world_size > 1:
                 raise OutputError(
-                    f"{what}. What was saved before is whole. Make room, then zoo fit --resume."
+                    f"{what}. What was saved before is whole. Make room, then {typed('zoo fit --resume')}."
                 ) from error
             print(f"zoo: {what}; trying again at the next save.", file=sys.stderr)
         finally:

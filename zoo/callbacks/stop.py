@@ -6,7 +6,7 @@ import torch.distributed as dist
 from lightning.pytorch import Callback
 
 from zoo.callbacks.checkpoints import Checkpoints
-from zoo.errors import LostProcessError, Stopped
+from zoo.errors import LostProcessError, Stopped, typed
 from zoo.runs.signals import Signals
 
 _SIGNS_OF_A_LOSS = (
@@ -88,7 +88,7 @@ class StopBySignal(Callback):
     @staticmethod
     def _go_on(trainer: Any) -> str:
         folders = [c.folder.parent for c in trainer.checkpoint_callbacks if isinstance(c, Checkpoints) and c.folder]
-        return f" Go on with: uv run zoo fit --resume {folders[0]}" if folders else ""
+        return f" Go on with: {typed(f'zoo fit --resume {folders[0]}')}" if folders else ""
 
 
 def _is_of_another_process(error: BaseException) -> bool:

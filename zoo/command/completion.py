@@ -7,12 +7,13 @@ from pathlib import Path
 
 from zoo.command.inspect_files import USES
 from zoo.command.invocation import COMMANDS, OTHERS
+from zoo.command.settings import shipped
 from zoo.command.settings.merging import Settings
 from zoo.command.settings.schema import load
 from zoo.errors import ConfigError
 from zoo.runs import run
 
-USAGE = "zoo completion bash|zsh: a script. Put it into your shell:  source <(uv run zoo completion bash)"
+USAGE = "zoo completion bash|zsh: a script. Put it into a shell that finds zoo:  source <(zoo completion bash)"
 _BASH = """\
 _zoo_complete() {
   local line=("${COMP_WORDS[@]:1:COMP_CWORD}") word
@@ -78,7 +79,7 @@ def _settings(before: list[str]) -> Settings:
 
 def _values(key: str, before: list[str]) -> Iterable[str]:
     if key == "config":
-        return [path.as_posix() for path in sorted(Path("configs").rglob("*.yaml"))]
+        return [*shipped.names(), *(path.as_posix() for path in sorted(Path("configs").rglob("*.yaml")))]
     if key in ("run", "resume"):
         return sorted(path.parent.as_posix() for path in run.RUNS.glob("*/*/config.yaml"))
     schema = load()

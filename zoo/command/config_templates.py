@@ -172,6 +172,12 @@ def _comment(about: str) -> str:
     return "\n".join(f"# {printable(line)}" for line in about.splitlines())
 
 
+def copy(config: Path) -> str:
+    """A config of zoo, whose editor line leads to the schema from the working directory."""
+    lines = config.read_text("utf-8").splitlines(keepends=True)
+    return "".join([f"# yaml-language-server: $schema={_schema()}\n", *lines[1:]])
+
+
 def _schema() -> str:
     """By a relative path where the checkout is below the working directory, or the directory itself."""
     here = Path.cwd()

@@ -10,7 +10,7 @@ import zoo
 from zoo.command import gpu
 from zoo.command.gpu import Card, Torch
 from zoo.command.settings.schema import installed
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, typed
 from zoo.files import hub
 from zoo.files.paths import cache_folder
 from zoo.runs import run
@@ -58,9 +58,9 @@ def _lines(torch: Torch | None, cards: list[Card]) -> Iterator[tuple[str, str]]:
 def _verdict(torch: Torch | None, cards: list[Card]) -> list[str]:
     missing = [*gpu.missing(torch, cards)]
     if shutil.disk_usage(_there(run.RUNS)).free < _FEW_GB * _GB:
-        missing.append(f"less than {_FEW_GB} GB of disk for runs; remove old ones: zoo runs")
+        missing.append(f"less than {_FEW_GB} GB of disk for runs; remove old ones: {typed('zoo runs')}")
     if not missing:
-        return ["ready    zoo fit --config configs/quickstart.yaml"]
+        return [f"ready    {typed('zoo fit --config quickstart')}"]
     return [f"missing  {line}" for line in missing]
 
 

@@ -31,10 +31,10 @@ look
   zoo completion bash|zsh           completion for your shell
 
 for example
-  zoo fit --config configs/quickstart.yaml --data.train my.txt
+  zoo fit --config quickstart --data.train my.txt
 more: zoo fit --help, zoo fit --model zoo.CausalLM --help"""
 _EXAMPLES = {
-    "fit": ("train", "zoo fit --config configs/quickstart.yaml --data.train my.txt --trainer.max_epochs 3"),
+    "fit": ("train", "zoo fit --config quickstart --data.train my.txt --trainer.max_epochs 3"),
     "validate": ("figures on the validation data", "zoo validate --run runs/quickstart/1"),
     "test": ("figures on the test data; a table, and metrics.json in the run", "zoo test --run runs/quickstart/1"),
     "predict": ("predictions of the best checkpoint", 'zoo predict --prompt "The for statement"'),

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.command.found import NO_TASK, ORDER, SPLITS, Found
 from zoo.command.inventory import Entry, Inventory, count, most
-from zoo.errors import DataError
+from zoo.errors import DataError, typed
 from zoo.files.paths import printable
 
 _OPENED = 1000
@@ -106,7 +106,7 @@ def _refusal(
     if root.resolve() == cwd or root.resolve() == cwd / "runs":
         return (
             f"{at}: {images_} in classes, in the working directory itself, where zoo makes a folder runs, which would "
-            f"become a class. Go one up: cd .. && zoo init {cwd.name}"
+            f"become a class. Go one up: cd .. && {typed(f'zoo init {cwd.name}')}"
         )
     return ""
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from zoo.command import config_templates, inspect_files, inventory
 from zoo.command.found import Found
+from zoo.command.settings import shipped
 from zoo.command.settings.problems import nearest
-from zoo.errors import ConfigError, MissingInputError
+from zoo.errors import ConfigError, MissingInputError, typed
 from zoo.files import hub
 from zoo.files.paths import nearest_file, printable, shell, write_text
 
@@ -15,6 +16,7 @@ zoo init FOLDER [--use KIND] [--out FILE]: look at your own files (texts, tables
 write a config that trains on them. FOLDER may be a single file. Where it holds several things to train on, KIND says
 which is meant: images, tables, or texts.
 zoo init text|images [--out FILE]: write a config for files that are still to come.
+zoo init CONFIG [--out FILE]: write a copy of a config that zoo list names, to edit.
 FILE is FOLDER.yaml unless it is named; - prints the config. Nothing is overwritten. Only the first megabyte of a file
 is read, and of more than 100,000 files, or 10,000 in a folder, only so many are counted."""
 _TASKS = {"text": "text", "images": "images", "zoo.CausalLM": "text", "CausalLM": "text", "causal_lm": "text",
@@ -41,6 +43,9 @@ def main(argv: list[str]) -> int:
     elif what in _TASKS:
         kind = _TASKS[what]
         text, name = _config(_COMING[kind], _ABOUT[kind]), f"my_{kind}.yaml"
+    elif what.removesuffix(".yaml") in shipped.names():
+        name = f"{Path(what).stem}.yaml"
+        text = config_templates.copy(shipped.folder() / f"{what.removesuffix('.yaml')}.yaml")
     else:
         raise _unknown(what)
     return _write(text, out or name)
@@ -72,7 +77,8 @@ def _unknown(what: str) -> Exception:
         near = nearest_file(Path(what))
         return MissingInputError(f"{what}: no such file or folder{near}{'?' if near else '.'}")
     return MissingInputError(
-        f"{what} is neither a folder here nor a task{nearest(what, _TASKS)} There are text and images."
+        f"{what} is neither a folder here, a task nor a config{nearest(what, [*_TASKS, *shipped.names()])} "
+        f"The tasks are text and images, and zoo list shows the configs."
     )
 
 
@@ -96,12 +102,7 @@ def _config(found: Found, about: str, show: bool = False) -> str:
     reachable = hub.is_cached(model) or not hub.offline()
     if show and not reachable:
         print(f"  from scratch: the Hugging Face hub cannot be reached, and {model} was not downloaded before")
-    return template(found, about, _zoo(), reachable)
-
-
-def _zoo() -> str:
-    """How the command was called."""
-    return "uv run zoo" if "UV_RUN_RECURSION_DEPTH" in os.environ else "zoo"
+    return template(found, about, typed("zoo"), reachable)
 
 
 def _write(text: str, out: str) -> int:
@@ -115,5 +116,5 @@ def _write(text: str, out: str) -> int:
         )
     name = shell(path)
     write_text(path, text.replace("THIS_FILE", name))
-    print(f"written: {printable(path)}\nnext:\n  {_zoo()} fit --config {name}")
+    print(f"written: {printable(path)}\nnext:\n  {typed(f'zoo fit --config {name}')}")
     return 0

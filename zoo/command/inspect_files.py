@@ -3,7 +3,7 @@
 from zoo.command import image_folders, languages, tables_inside, texts_inside
 from zoo.command.found import NO_TASK, Found
 from zoo.command.inventory import Entry, Inventory, count
-from zoo.errors import ConfigError, DataError
+from zoo.errors import ConfigError, DataError, typed
 from zoo.files.paths import printable, shell
 
 _NAMED = 3
@@ -80,9 +80,9 @@ def _ambiguous(inventory: Inventory, usable: list[Found]) -> str:
 def _command(inventory: Inventory, found: Found) -> str:
     """What to type for just this one."""
     if len(found.entries) == 1:
-        return f"zoo init {shell(found.entries[0].path)}"
+        return typed(f"zoo init {shell(found.entries[0].path)}")
     use = {"table": "tables", "text": "texts"}.get(found.entries[0].kind, "images")
-    return f"zoo init {shell(inventory.root)} --use {use}"
+    return typed(f"zoo init {shell(inventory.root)} --use {use}")
 
 
 def _nothing(inventory: Inventory, candidates: list[Found]) -> str:

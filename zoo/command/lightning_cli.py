@@ -29,7 +29,7 @@ from zoo.command.invocation import COMMANDS, Request
 from zoo.command.settings import schema
 from zoo.command.settings.problems import complain
 from zoo.datamodule import DataModule
-from zoo.errors import ConfigError, DataError, DoesNotFitError, Stopped, UserError, of_the_disk
+from zoo.errors import ConfigError, DataError, DoesNotFitError, Stopped, UserError, of_the_disk, typed
 from zoo.files import trust
 from zoo.files.paths import replace_folder
 from zoo.loop import checkpoint, guards, recovery
@@ -148,7 +148,8 @@ class ZooCLI(LightningCLI):
         folder = self.directory.folder
         if self.signals.received:
             raise Stopped(
-                self.signals.received, f"stopped after the last step. Go on with: uv run zoo fit --resume {folder}"
+                self.signals.received,
+                f"stopped after the last step. Go on with: {typed(f'zoo fit --resume {folder}')}",
             )
         if self.trainer.is_global_zero and folder:
             self._finish(model, folder)

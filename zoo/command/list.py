@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from zoo.command.settings import shipped
 from zoo.command.settings.schema import load
 from zoo.errors import ConfigError
 
@@ -32,21 +33,18 @@ def _lines() -> Iterator[str]:
         for name in schema.subclasses(base):
             if name.startswith("zoo."):
                 yield _row(name, schema.definitions[name]["description"])
-    for title, pattern in (("configs", "*.yaml"), ("overlays, for a second --config", "overlays/*.yaml")):
+    names = shipped.names()
+    for title, is_overlay in (("configs, for --config", False), ("overlays, for a second --config", True)):
         yield title
-        for path in sorted(_configs().glob(pattern)):
-            yield _row(_shown(path), summary(path))
+        yield from (
+            _row(name, summary(shipped.folder() / f"{name}.yaml")) for name in names if ("/" in name) == is_overlay
+        )
+    own = [] if Path("configs").resolve() == shipped.folder().resolve() else sorted(Path("configs").rglob("*.yaml"))
+    if own:
+        yield "configs of this folder"
+        yield from (_row(path.as_posix(), summary(path)) for path in own)
+    yield "a copy to edit: zoo init NAME"
     yield "more: zoo fit --model zoo.CausalLM --help"
-
-
-def _configs() -> Path:
-    """Of the working directory, else of the checkout that zoo is in."""
-    here = Path("configs")
-    return here if here.is_dir() else Path(__file__).parent.parent.parent / "configs"
-
-
-def _shown(path: Path) -> str:
-    return path.as_posix()
 
 
 def summary(config: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.command.settings.config_file import UnreadableError, read
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, typed
 from zoo.runs import lock, run
 
 USAGE = "zoo runs [NAME]: the runs of this folder (of that name), with task, state, best figures and size."
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     pattern = f"{argv[0]}/*/config.yaml" if argv else "*/*/config.yaml"
     folders = [path.parent for path in run.RUNS.glob(pattern)]
     if not folders:
-        print(f"no run yet in {run.RUNS}. Start one: zoo fit --config configs/quickstart.yaml")
+        print(f"no run yet in {run.RUNS}. Start one: {typed('zoo fit --config quickstart')}")
         return 0
     rows = [_COLUMNS, *(_row(folder) for folder in sorted(folders, key=_changed))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]

@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from zoo.errors import typed
+
 _EXACT = ("tokens", "images")
 
 
@@ -21,10 +23,12 @@ def table(title: str, figures: dict[str, float], protocol: dict[str, Any]) -> No
 
 
 def next_commands(folder: Path) -> None:
-    print(
-        f"run: {folder}\nnext:\n"
-        f"  uv run zoo test                                  # the best checkpoint on the test data\n"
-        f"  uv run zoo predict --data.predict FILE           # predictions for what is in it\n"
-        f"  uv run zoo fit --resume                          # go on after an interruption\n"
-        f"  uv run tensorboard --logdir {folder / 'tensorboard'}"
-    )
+    next_ = {
+        "zoo test": "the best checkpoint on the test data",
+        "zoo predict --data.predict FILE": "predictions for what is in it",
+        "zoo fit --resume": "go on after an interruption",
+    }
+    print(f"run: {folder}\nnext:")
+    for command, about in next_.items():
+        print(f"  {typed(command):<46} # {about}")
+    print(f"  {typed(f'tensorboard --logdir {folder}/tensorboard')}")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zoo import streams
-from zoo.errors import DoesNotFitError
+from zoo.errors import DoesNotFitError, typed
 from zoo.loop import microbatch, ranks
 from zoo.loop.microbatch import Divide, Loss, Totals, Whole
 from zoo.loop.ranks import Together
@@ -350,4 +350,6 @@ def outside_of_a_step(error: BaseException) -> str:
 
 
 def _kept(task: Divisible) -> str:
-    return " The checkpoint saved last is whole: zoo fit --resume goes on from it." if task.is_fitting else ""
+    return (
+        f" The checkpoint saved last is whole: {typed('zoo fit --resume')} goes on from it." if task.is_fitting else ""
+    )

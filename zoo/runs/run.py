@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from zoo.errors import ConfigError, DataError, MissingInputError
+from zoo.errors import ConfigError, DataError, MissingInputError, typed
 from zoo.files import trust
 from zoo.files.paths import exists, follow, point, sweep, write_text
 
@@ -127,7 +127,7 @@ def checkpoint_of(folder: Path, which: str = "best") -> Path:
         damaged.append(f"{path.name} is damaged ({wrong})")
     if candidates:
         raise DataError(f"{folder}: no checkpoint is whole: {'; '.join(damaged)}. Start anew with zoo fit.")
-    raise MissingInputError(f"{folder} has no checkpoint yet. Go on with zoo fit --resume {folder}.")
+    raise MissingInputError(f"{folder} has no checkpoint yet. Go on with {typed(f'zoo fit --resume {folder}')}.")
 
 
 def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":

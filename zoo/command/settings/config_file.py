@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from zoo.command.settings.problems import MISSING, Problem
+from zoo.command.settings import shipped
+from zoo.command.settings.problems import MISSING, Problem, nearest
 from zoo.files.paths import exists, nearest_file
 
 _MOST_BYTES, _DEEPEST, _MOST_VALUES = 1_000_000, 50, 100_000
@@ -185,8 +186,9 @@ def number(text: str) -> float | str:
 
 def _text(path: Path, name: str) -> str:
     if not exists(path):
-        near = nearest_file(path)
-        raise UnreadableError(f"--config {name}: no such file{near}{'?' if near else '.'}", MISSING)
+        here, ours = nearest_file(path), nearest(name.removesuffix(".yaml").removeprefix("configs/"), shipped.names())
+        near = f"{here}?" if here else f"{ours if ours != '.' else '; zoo list shows the configs of zoo.'}"
+        raise UnreadableError(f"--config {name}: no such file{near}", MISSING)
     if path.is_dir():
         inside = sorted(entry.name for entry in path.glob("*.y*ml"))
         hint = f"; name a file in it, as {path / inside[0]}" if inside else ""

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.command.settings import config_file, environment
+from zoo.command.settings import config_file, environment, shipped
 from zoo.command.settings.checking import CLASS_KEYS, Checking
 from zoo.command.settings.config_file import Node
 from zoo.command.settings.problems import FOREIGN, Problem, nearest, nearest_word
 from zoo.command.settings.schema import BASES, SECTIONS, Schema
+from zoo.errors import typed
 from zoo.files.paths import exists, expanded
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
@@ -42,7 +43,7 @@ class Settings:
                 self.problems.append(Problem(self._stray(str(value))))
             elif name == "config":
                 path = value if isinstance(value, str) else ""
-                self.add_file(expanded(path), path) if path else self.problems.append(Problem("--config needs a file."))
+                self.add_file(*shipped.find(path)) if path else self.problems.append(Problem("--config needs a file."))
             elif section in SECTIONS:
                 self._add_flag(section, parts, value)
             else:
@@ -222,7 +223,7 @@ class Settings:
             found[section] = checks.value(section, node, self.schema.sections[section])
             problems += checks.problems
         if missing and not self.problems:
-            example = f"zoo {command} --config configs/quickstart.yaml, say; zoo list shows the others."
+            example = f"{typed(f'zoo {command} --config quickstart')}, say; zoo list shows the others."
             problems.append(Problem(f"{' and '.join(missing)} not set: {example}"))
         return found, [*dict.fromkeys([*problems, *environment.check(self, command, restored)])]
 
