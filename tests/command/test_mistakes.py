@@ -132,7 +132,7 @@ ON_THE_LINE: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a bomb of merge keys": ((*C, "--config", "merge.yaml"), 2, "merge.yaml … 100,000"),
     "a large config": ((*C, "--config", "large.yaml"), 2, "large.yaml … bytes"),
     "two documents": ((*C, "--config", "documents.yaml"), 2, "documents.yaml:1 … several documents"),
-    'nothing to train': (('fit',), 2, 'model and data … --config … quickstart.yaml'),
+    'nothing to train': (('fit',), 2, 'model and data … --config quickstart'),
     'no file': (('fit', '--config', 'cc.yaml'), 66, 'cc.yaml … c.yaml?'),
     'a folder': (('fit', '--config', 'configs'), 66, 'configs … folder … a.yaml'),
     'an empty file': (('fit', '--config', 'empty.yaml'), 2, '--config … empty.yaml … empty … zoo list'),
