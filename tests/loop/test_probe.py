@@ -144,6 +144,15 @@ def test_what_was_found_is_remembered(monkeypatch: pytest.MonkeyPatch):
     assert chosen("19MB") == 2
 
 
+def test_a_cache_that_cannot_be_written_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
+    assert chosen("18MB") is not None
+    assert f"the cache {tmp_path / 'file'} cannot be written" in capsys.readouterr().out
+
+
 def test_one_sample_that_does_not_fit_is_said_before_the_first_step(monkeypatch: pytest.MonkeyPatch):
     task = wide()
 
@@ -206,11 +215,11 @@ def test_a_probe_puts_buffers_back():
 
 
 def test_what_was_found_is_forgotten_with_another_callback_or_another_version(monkeypatch: pytest.MonkeyPatch):
-    def found_in(*callbacks: Any) -> Path:
+    def found_in(*callbacks: Any) -> str:
         task = wide()
         t = trainer(1, callbacks=[*callbacks], limit_val_batches=0)
         t.fit(task, datamodule=ToyData())
-        return probe.remembered(task, "training", 8, 10**9)
+        return probe.key(task, "training", 8, 10**9)
 
     plain, averaged = found_in(), found_in(zoo.EMA())
     assert found_in() == plain != averaged

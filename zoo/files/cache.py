@@ -70,8 +70,8 @@ def _is_of_the_cache(error: OSError) -> bool:
 @cache
 def _say_unusable(folder: str, why: str) -> None:
     print(
-        f"data: the cache {folder} cannot be written ({why}), so what is read stays in memory and is read again at "
-        f"the next start. Another place for it: ZOO_CACHE",
+        f"data: the cache {folder} cannot be written ({why}), so data stays in memory, and what would be kept is "
+        f"made again at the next start. Another place for it: ZOO_CACHE",
         flush=True,
     )
 

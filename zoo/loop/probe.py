@@ -1,14 +1,11 @@
 """The largest micro-batch that fits, found by trying: real steps with the largest batch, then everything put back."""
 
-import hashlib
-import json
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from zoo import streams
 from zoo.errors import ConfigError
-from zoo.files.paths import cache_folder, write_text
+from zoo.files import cache as kept
 from zoo.loop import microbatch, ranks, recovery
 from zoo.loop.descent import Trained
 from zoo.loop.microbatch import Loss
@@ -307,12 +304,13 @@ def _share(task: Probed, batch_size: int, split: str) -> int:
 
 
 def _found(task: Probed, what: str, work: Callable[[int], None], batch: int, limit: int | None) -> int:
-    path = remembered(task, what, batch, limit)
-    found = recall(path) or probe(task, work, batch, limit)
+    name = key(task, what, batch, limit)
+    known = kept.recall("probes", name)
+    found: tuple[int, int] | None = tuple(known) if known else probe(task, work, batch, limit)
     everyone = ranks.gather(found)  # cards may differ; none may be left waiting for one that gave up
     if None in everyone or found is None:
         raise recovery.one_sample_is_too_much(task, what, "tried before the first step")
-    remember(path, found)
+    kept.note("probes", name, found)
     size, peak_bytes = min(everyone)
     if task.trainer.is_global_zero and (what == "training" or size < batch):
         name = "micro-batch" if what == "training" else what
@@ -325,8 +323,8 @@ def _of(part: int, whole: int) -> str:
     return f"{part / _UNITS[unit]:.1f} of {whole / _UNITS[unit]:.1f} {unit}"
 
 
-def remembered(task: Probed, what: str, batch: int, limit: int | None) -> Path:
-    """Where the result of this probe is kept: one file per all that decides it.
+def key(task: Probed, what: str, batch: int, limit: int | None) -> str:
+    """The name under which the result of this probe is kept: another one for anything that decides it.
 
     A callback may keep tensors on the device (averaged weights), so that their names belong to it.
     """
@@ -342,7 +340,7 @@ def remembered(task: Probed, what: str, batch: int, limit: int | None) -> Path:
         [(name, tuple(p.shape), str(p.dtype), p.requires_grad) for name, p in task.named_parameters()],
         {name: getattr(value, "shape", None) for name, value in (example or {}).items()},
     ]  # fmt: skip
-    return cache_folder() / "probes" / f"{hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()}.json"
+    return kept.key(repr(parts))
 
 
 def _versions(task: Probed) -> dict[str, str]:
@@ -356,15 +354,3 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # a file of the user's own
         return ""
-
-
-def recall(path: Path) -> tuple[int, int] | None:
-    try:
-        size, peak_bytes = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, TypeError):
-        return None
-    return int(size), int(peak_bytes)
-
-
-def remember(path: Path, found: tuple[int, int]) -> None:
-    write_text(path, json.dumps(found))
