@@ -88,6 +88,19 @@ def test_the_exported_weights_load_by_checkpoint_path_in_plain_timm(tmp_path: Pa
     assert torch.allclose(again(task.normalise(images)), task.logits({"image": images}), atol=1e-5)
 
 
+@pytest.mark.parametrize("network", ["resnet", "vit"])
+def test_the_export_of_a_network_of_timm_has_the_same_logits_in_transformers(network: str, vit: Path, tmp_path: Path):
+    from transformers import AutoModelForImageClassification
+
+    of_vit = {"pretrained": str(vit), "architecture": None, "image_size": 32}
+    task = fit(resnet(**of_vit if network == "vit" else {"architecture": RESNET}), 1)
+    task.save_model(tmp_path / "model")
+    again = AutoModelForImageClassification.from_pretrained(tmp_path / "model").eval()
+    images = pictures(32)
+    assert torch.allclose(again(task.normalise(images)).logits, task.logits({"image": images}), atol=1e-5)
+    assert [again.config.id2label[i] for i in range(10)] == task.label_names
+
+
 SMALL = {
     "convnext": {"hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4, "image_size": 64},
     "levit": {"hidden_sizes": [16, 24, 32], "depths": [1, 1, 1], "key_dim": [8] * 3, "num_attention_heads": [2] * 3,

@@ -124,7 +124,11 @@ class TimmClassifier:
         network.set_grad_checkpointing(True)
 
     def save(self, network: Any, folder: Path, wanted: Preprocessing, label_names: list[str]) -> None:
-        """For `timm.create_model("local-dir:FOLDER", pretrained=True)`, or with `checkpoint_path=`."""
+        """For `timm.create_model("local-dir:FOLDER", pretrained=True)`, or with `checkpoint_path=`.
+
+        And for `AutoModelForImageClassification` of transformers, which itself tells timm the number of classes:
+        `model_args` must not have it too.
+        """
         data = {
             "input_size": (3, wanted.size, wanted.size),
             "mean": wanted.mean,
@@ -134,6 +138,10 @@ class TimmClassifier:
             "crop_mode": "squash" if wanted.squash else "center",
         }
         save_for_hf(network, str(folder), {"label_names": label_names}, safe_serialization=True, data_config=data)
+        path = folder / "config.json"
+        config = json.loads(path.read_text("utf-8"))
+        config["model_args"].pop("num_classes", None)  # the same number stands beside model_args
+        path.write_text(json.dumps(config, indent=2), "utf-8")
 
 
 class TransformersClassifier:
