@@ -13,7 +13,7 @@ from contract_cases import CASES, trainer
 from small import Line, Numbers
 
 from zoo.errors import ConfigError
-from zoo.loop import checkpoint
+from zoo.loop import checkpoint, guards
 from zoo.runs import lock, run
 from zoo.task import Task
 from zoo.tasks.causal_lm import CausalLM
@@ -29,6 +29,14 @@ def first(here: Path, zoo_command: Command, tiny_gpt2: Path, text_file: Path) ->
     often = ["--checkpoint.every_n_steps=1", "--trainer.log_every_n_steps=1", "--trainer.limit_val_batches=1"]
     assert zoo_command("fit", *flags, *often, "--trainer.max_steps=4")[0] == 0
     return ["fit", "--resume", "first", "--trainer.max_steps=6"]
+
+
+@pytest.fixture
+def older(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Checkpoints do not know three settings, as before a version that added them; returns what ends that time."""
+    flat, added = guards.flat, ("model.dropout", "model.stride", "data.max_broken")
+    monkeypatch.setattr(guards, "flat", lambda config: guards.without(flat(config), added))
+    return lambda: monkeypatch.setattr(guards, "flat", flat)
 
 
 def rows() -> list[str]:
@@ -51,6 +59,15 @@ def test_a_setting_that_changes_the_run_is_refused(first: list[str], zoo_command
     assert code == 2
     assert names in complaint
     assert len(complaint.splitlines()) == 1
+
+
+def test_a_setting_that_a_later_version_added_counts_as_its_default(
+    older: Callable[[], None], first: list[str], zoo_command: Command
+):
+    older()
+    code, _, complaint = zoo_command(*first, "--model.dropout=0.1")
+    assert (code, "made with model.dropout=0.0, the config says 0.1" in complaint) == (2, True)
+    assert zoo_command(*first)[0] == 0
 
 
 def test_other_training_data_is_refused_and_the_same_data_elsewhere_is_not(

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from zoo.command.settings.merging import merged
+from zoo.command.settings.merging import Settings, merged
 from zoo.command.settings.problems import MISSING, Problem, nearest
 from zoo.command.settings.schema import BASES, Schema
 from zoo.errors import ConfigError
@@ -88,12 +88,16 @@ class Request:
             self.run = run.find(self.asked or None, "--resume" if self.command == "fit" else "--run")
             self.name = self.run.parent.name
 
+    def merged(self, schema: Schema) -> Settings:
+        """What is set, each value with its place."""
+        return merged(schema, self.flags, self.run / "config.yaml" if self.run else None)
+
     def settings(self, schema: Schema) -> tuple[dict[str, Any], list[Problem]]:
         """The settings as constructors take them, and what is wrong with them.
 
         The run's own config comes first, so that flags and other configs win.
         """
-        settings = merged(schema, self.flags, self.run / "config.yaml" if self.run else None)
+        settings = self.merged(schema)
         is_lost = self.asked is not None and self.run is None and not {*BASES} & settings.tree.keys()
         found, problems = ({}, settings.problems) if is_lost else settings.check(self.command, self.run is not None)
         if "--print_config" in self.flags:  # of files that are not there yet

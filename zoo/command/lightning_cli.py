@@ -87,6 +87,10 @@ class ZooCLI(LightningCLI):
         free = [key for cls in self._classes() for key in cls.free_on_resume]
         made_with = guards.without(made_with, free)
         now = guards.without(guards.flat(yaml.safe_load(self._config_text())), free)
+        settings = self.request.merged(schema.load(may_import=True))
+        for key in now.keys() - made_with.keys():  # a later version of the class has added it
+            if "default" in (expected := settings.expected(key)):
+                made_with[key] = expected["default"]
         for key in guards.check(made_with, now, self.request.allowed_changes):
             print(f"{key}: {made_with.get(key)} until now, {now.get(key)} from here.")
 
