@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from config_text import CONFIG
+
+from zoo.command.settings.merging import DEFAULTS
+from zoo.command.settings.problems import shown
 
 MY_LAB = """\
 import zoo
@@ -254,6 +258,13 @@ def test_help_of_a_command_can_be_asked_for_as_elsewhere(folder: Path, zoo_comma
     assert expected[0] == 0
     assert zoo_command("help", "fit") == zoo_command("fit", "-h") == expected
     assert zoo_command("fit", "--trainer.help") == zoo_command("fit", "--trainer", "--help")
+
+
+def test_help_of_the_trainer_shows_the_defaults_of_zoo(folder: Path, zoo_command: Any):
+    said = " ".join(zoo_command("fit", "--trainer", "--help")[1].split())
+    for key, value in yaml.safe_load(DEFAULTS.read_text())["trainer"].items():
+        after = said.partition(f"--trainer.{key} ")[2].partition(" --trainer.")[0]
+        assert after.endswith(f"default {shown(value)}"), key
 
 
 def test_a_wrong_setting_wins_over_a_missing_file(folder: Path, zoo_command: Any):

@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo.command.settings.merging import DEFAULTS, Settings
 from zoo.command.settings.problems import shown
-from zoo.command.settings.schema import load
+from zoo.command.settings.schema import SECTIONS, load
 
 WIDTH, INDENT = 100, 36
 _OVERVIEW = """\
@@ -75,7 +75,10 @@ def command(name: str, flags: Sequence[str]) -> str:
     """Of a command; of the classes and the section that its flags name, instead."""
     settings = Settings(load())
     settings.add_file(DEFAULTS)
-    settings.add_flags([flag for flag in flags if flag not in ("--help", "-h")])
+    typed = [flag for flag in flags if flag not in ("--help", "-h")]
+    ends = [after.startswith("--") for after in [*typed[1:], "--"]]
+    asked = {f"--{section}" for section in SECTIONS}  # without a value: what it takes, and nothing is set
+    settings.add_flags([flag for flag, end in zip(typed, ends, strict=False) if not (end and flag in asked)])
     named = [flag.partition("=")[0].removeprefix("--") for flag in flags if flag.startswith("--")]
     details = [_details(settings, section) for section in ("model", "data") if section in named]
     details += [_details(settings, s) for s in ("trainer", "checkpoint") if s in named]

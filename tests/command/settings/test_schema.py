@@ -32,6 +32,16 @@ def test_the_shipped_schema_is_current(made: dict):
     assert (changed, gone) == ([], []), "write it anew: uv run zoo schema"
 
 
+def test_descriptions_of_zoo_are_whole_sentences(made: dict):
+    cut = [
+        f"{name}.{key}"
+        for name, found in made["definitions"].items()
+        for key, expected in found.get("properties", {}).items()
+        if name.startswith("zoo.") and not expected.get("description", ".").endswith(".")
+    ]
+    assert cut == []
+
+
 def test_the_ranges_of_the_constructors_are_in_the_schema(made: dict):
     data = made["definitions"]["zoo.TextData"]["properties"]
     assert data["batch_size"]["minimum"] == 1

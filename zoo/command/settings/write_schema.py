@@ -19,7 +19,7 @@ _MODULES = ("torch.optim", "lightning.pytorch.callbacks", "lightning.pytorch.log
 _SIMPLE = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
 _RANGES = {"torch.optim.Optimizer": {key: {"minimum": 0} for key in ("lr", "weight_decay", "eps", "momentum")}}
 """What every optimizer refuses when it is made, and its signature does not say."""
-_LONGEST = 300
+_LONGEST = 400
 
 
 def schema(others_words: bool = True) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def schema(others_words: bool = True) -> dict[str, Any]:
     found.add("zoo.DataModule", zoo.DataModule, "")
     found.add("zoo.Trainer", zoo.Trainer, "")
     found.definitions["zoo.Trainer"]["properties"]["callbacks+"] = {
-        "description": "callbacks beside those of other configs"
+        "description": "callbacks beside those of other configs."
     }
     found.add("zoo.Checkpoints", Checkpoints, "")
     return {
@@ -241,7 +241,8 @@ def summary(doc: str | None) -> str:
 
 
 def one_line(text: str) -> str:
-    """Documentation as one line, without the marks of reStructuredText."""
+    """Documentation as one line of whole sentences, without the marks of reStructuredText."""
     text = re.sub(r":\w+:`~?([^`]+)`", r"\1", text).replace("``", "")
     text = re.sub(r"\s+", " ", text).strip()
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rsplit(' ', 1)[0]} …"
+    sentences = re.split(r"(?<=[.?!]) (?=[A-Z])", text)
+    return " ".join(one for i, one in enumerate(sentences) if not i or len(" ".join(sentences[: i + 1])) <= _LONGEST)
