@@ -5,10 +5,12 @@ import pytest
 import torch
 from contract_cases import ADAMW, trainer
 from torch import nn
-from toy import Toy
+from toy import Toy, ToyData
 
 import zoo
 from zoo.errors import ConfigError
+from zoo.loop import microbatch
+from zoo.loop.written import need
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,48 @@ def test_an_optimizer_that_refuses_its_settings_is_one_line():
     task = Toy([nn.Linear(3, 1)], optimizer=lambda groups: torch.optim.AdamW(groups, betas=(2.0, 0.9)))
     with pytest.raises(ConfigError, match=r"model.optimizer: Invalid beta parameter at index 0: 2.0"):
         task.configure_optimizers()
+
+
+NO_PAIRS: dict[str, tuple[Any, str]] = {
+    "a number": (lambda total, count: total / count, "a single number"),
+    "a mean of floats": (lambda total, count: 0.5, "a single number"),
+    "losses": (lambda total, count: total.repeat(3), "a tensor of shape [3]"),
+    "three": (lambda total, count: (total, count, {}), "a tuple of 3 values"),
+    "nothing": (lambda total, count: None, "None"),
+    "no tensor": (lambda total, count: (1.0, count), "(a single number, a single number)"),
+    "no count": (lambda total, count: (total, None), "(a single number, None)"),
+    "targets": (lambda total, count: (total, total.repeat(2)), "(a single number, a tensor of shape [2])"),
+    "a count of 0": (lambda total, count: (total, 0), "a count of 0"),
+    "a name": (lambda total, count: {"loss": (total, count), "other": total}, "other: a single number"),
+}
+
+
+@pytest.mark.parametrize("what", NO_PAIRS)
+@pytest.mark.parametrize("how", ["fit", "validate"])
+def test_a_loss_that_is_no_pair_is_named_in_one_line(what: str, how: str):
+    returned, described = NO_PAIRS[what]
+
+    class Bare(Toy):
+        def loss(self, batch: dict[str, Any]) -> Any:
+            return returned(*super().loss(batch))
+
+        def count(self, batch: dict[str, Any]) -> Any:
+            return {"loss": torch.tensor(8), "other": torch.tensor(8)}
+
+    with pytest.raises(ConfigError) as caught:
+        getattr(trainer(1), how)(Bare([nn.Linear(3, 1)]), datamodule=ToyData(validation_fraction=0.5))
+    said = f"Bare.loss returned {described}. Return a pair (sum, count)"
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_without_any_target_is_a_pair_of_zeros():
+    assert microbatch.named((torch.zeros(()), 0))["loss"][1] == 0
+
+
+def test_what_a_task_has_not_written_is_named_before_it_is_needed():
+    task = Toy([nn.Linear(3, 1)])
+    with pytest.raises(ConfigError, match=r"toy.Toy has no predict_batch\(\).* Write predict_batch\(self, batch\)"):
+        task.predict([1])
+    with pytest.raises(ConfigError, match=r"toy.Toy has no save_model\(\).* Write save_model\(self, folder\)"):
+        need(task, "encoder", "loss", "save_model")

@@ -22,14 +22,8 @@ from zoo.loop.microbatch import Loss
 from zoo.loop.optim import Schedule
 from zoo.loop.precision import check_trainable_is_32_bit
 from zoo.loop.ranks import Together
+from zoo.loop.written import need, refuse_hooks, to_write
 from zoo.samples import Batch, Encoder, Split, as_samples
-
-_NEVER_CALLED = {
-    "optimizer_step": "an optimizer class of your own (model.optimizer), or on_before_optimizer_step",
-    "optimizer_zero_grad": "on_train_batch_start",
-    "configure_gradient_clipping": "trainer.gradient_clip_val, or on_before_optimizer_step",
-    "lr_scheduler_step": "model.schedule, or set the rates in on_train_batch_start",
-}
 
 
 @checked
@@ -75,11 +69,7 @@ class Task(Display, LightningModule):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for hook in _NEVER_CALLED.keys() & vars(cls).keys():
-            raise ConfigError(
-                f"{cls.__name__}.{hook} would never be called: zoo's loop steps the optimizer itself. "
-                f"Use {_NEVER_CALLED[hook]}."
-            )
+        refuse_hooks(cls)
 
     def __init__(
         self,
@@ -134,9 +124,11 @@ class Task(Display, LightningModule):
         Called once, before `encoder` and `configure_model`, and never for a run that is resumed, tested or loaded.
         """
 
+    @to_write("to make batches of samples")
     def encoder(self, split: Split) -> Encoder:
         raise NotImplementedError
 
+    @to_write("to say what is trained, as a pair (sum, count)")
     def loss(self, batch: Batch) -> Loss:
         """(sum over targets, their number), or named pairs of them, each divided by its count and then added."""
         raise NotImplementedError
@@ -150,7 +142,7 @@ class Task(Display, LightningModule):
 
         A sum may have any shape (a confusion matrix, say); its mean has the same.
         """
-        return self.loss(batch)
+        return microbatch.named(self.loss(batch), self.loss)
 
     def figures(self, means: dict[str, Any], counts: dict[str, float]) -> dict[str, float]:
         """What an evaluation reports, from the means and counts of `evaluate`'s pairs over the whole split.
@@ -160,10 +152,12 @@ class Task(Display, LightningModule):
         """
         return means
 
+    @to_write("for predictions")
     def predict_batch(self, batch: Batch) -> list[dict[str, Any]]:
         """One plain dictionary per sample. What it draws at random is seeded by the loop."""
         raise NotImplementedError
 
+    @to_write("to measure memory")
     def example_batch(self, n: int) -> Batch:
         raise NotImplementedError
 
@@ -213,6 +207,7 @@ class Task(Display, LightningModule):
         """What `compile` compiles: what `loss` calls."""
         return self.network
 
+    @to_write("to export the weights at the end of a training")
     def save_model(self, folder: Path) -> None:
         """Write what plain transformers, timm or diffusers load."""
         raise NotImplementedError
@@ -302,7 +297,7 @@ class Task(Display, LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         split = prepare.split_in_hand(self.trainer)
         for loss in recovery.in_pieces(self, "evaluation", batch, self.evaluate, self.seed, split):
-            self._means.add(loss, self.device)
+            self._means.add(microbatch.named(loss, self.evaluate), self.device)
 
     def on_validation_epoch_end(self) -> None:
         self._report("val")
@@ -333,6 +328,11 @@ class Task(Display, LightningModule):
             inputs: a list of them, or a single one.
             seed: the same seed gives the same predictions.
         """
+        need(self, "predict_batch")
+        if not hasattr(self, "sample_type"):
+            raise ConfigError(
+                f"{self.name} does not say what it predicts from. Set sample_type, the class of a sample."
+            )
         encoder, samples = self.encoder("predict"), as_samples(inputs, self.sample_type)
         return self.predict_from(encoder.collate(encoder.encode(samples)), seed) if samples else []
 

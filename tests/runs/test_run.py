@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -182,11 +183,34 @@ def test_one_damaged_run_hides_no_other(fit: Any, zoo_command: Any):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"gpt2/7\n", b"/etc/passwd"])
-def test_a_pointer_to_no_run_names_those_that_there_are(fit: Any, zoo_command: Any, content: bytes):
-    fit()
+def test_a_pointer_to_no_run_falls_back_to_the_newest_checkpoint(fit: Any, zoo_command: Any, content: bytes):
+    fit(), fit()
     Path("runs/latest").write_bytes(content)
-    code, _, complaint = zoo_command("test")
-    assert (code, complaint) == (66, "zoo: runs/latest leads to no run. There are fox/1.\n")
+    for said in ("zoo: runs/latest leads to no run with a checkpoint; runs/fox/2 has the newest one.\n", ""):
+        code, _, complaint = zoo_command("validate", "--run", "runs/latest")
+        assert (code, complaint) == (0, said)
+
+
+def test_the_latest_run_is_the_newest_that_has_a_checkpoint(fit: Any, zoo_command: Any):
+    first, second = fit(), fit()
+    shutil.rmtree(second)
+    Path("my_bare.py").write_text(
+        "import zoo\nclass Bare(zoo.CausalLM):\n    def loss(self, batch):\n        return super().loss(batch)[0]\n"
+    )
+    code, _, complaint = zoo_command("fit", "--config", first / "config.yaml", "--name=fox", "--model=my_bare.Bare")
+    assert (code, Path("runs/fox/2/config.yaml").is_file()) == (2, True)
+    assert complaint == "zoo: Bare.loss returned a single number. Return a pair (sum, count): the sum of the loss " \
+        "over its targets, and how many targets there were.\n"  # fmt: skip
+    assert run.find() == run.find("runs/latest") == first
+    code, said, _ = zoo_command("fit", "--resume")
+    assert (code, "runs/fox/1 is finished" in said) == (0, True)
+
+
+def test_where_no_run_has_a_checkpoint_and_none_was_asked_for_those_that_there_are_are_named(here: Path):
+    Path("runs/fox/1").mkdir(parents=True)
+    Path("runs/fox/1/config.yaml").write_text("")
+    with pytest.raises(MissingInputError, match=r"no run has a checkpoint\. There are fox/1"):
+        run.find()
 
 
 def test_a_best_that_names_no_checkpoint_is_said(fit: Any, zoo_command: Any):

@@ -4,6 +4,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,13 +51,14 @@ class Checkpoints(Checkpoint):
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.folder: Path | None = None
         """checkpoints/ of the run directory; None where there is none, and then nothing is saved."""
+        self.after_first_save: Callable[[], None] = lambda: None
         self.best: float | None = None
         self.best_step: int | None = None
         self.best_figures: dict[str, float] = {}
         self.validation_due = False
         """Whether the checkpoint was written in the middle of a validation, which then comes first on resume."""
         self._saved_step, self._saved_at, self._save_seconds = -1, time.monotonic(), 0.0
-        self._tried_step, self._failures = -1, 0
+        self._tried_step, self._begun_at, self._failures = -1, -1, 0
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -84,7 +86,7 @@ class Checkpoints(Checkpoint):
             self._check_room(pl_module)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._saved_step = self._tried_step = trainer.global_step
+        self._saved_step = self._tried_step = self._begun_at = trainer.global_step
         self._saved_at = time.monotonic()
         if self.folder and trainer.is_global_zero and trainer.global_step:
             self._mend_pointers(trainer.global_step)
@@ -158,6 +160,8 @@ class Checkpoints(Checkpoint):
             point(self.folder / "last", self.path(step))
             if self.best_step == step:
                 point(self.folder / "best", self.path(step))
+            if self._saved_step == self._begun_at:
+                self.after_first_save()
             self._tidy()
 
     def _tidy(self) -> None:

@@ -53,7 +53,7 @@ class RunDirectory(Callback):
         self.folder = Path(trainer.strategy.broadcast(str(self.folder)))  # the first process makes it for all
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints):
-                callback.folder = self.folder / "checkpoints"
+                callback.folder, callback.after_first_save = self.folder / "checkpoints", self._make_latest
         if trainer.is_global_zero:
             with before_the_first_step():
                 self._open(trainer)
@@ -68,12 +68,15 @@ class RunDirectory(Callback):
         write_text(self.folder / "config.yaml", self.config())
         if self.resumed is None:
             write_text(self.folder / "environment.json", json.dumps(run.environment(), indent=2) + "\n")
-        run.make_latest(self.folder)
         purge = self.done_steps + 1 if self.resumed else None
         tensorboard = TensorBoardLogger(self.folder, name="", version="tensorboard", purge_step=purge)
         rows = MetricsCSV(self.folder / "metrics.csv", self.done_steps, self.validation_due)
         trainer.loggers = [rows, *(tolerate(trainer, logger) for logger in (tensorboard, *trainer.loggers))]
         print(f"run: {self.folder}" + (f", from step {self.done_steps:,}" if self.resumed else ""))
+
+    def _make_latest(self) -> None:
+        assert self.folder is not None
+        run.make_latest(self.folder)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """A resumed run is held against the settings that its checkpoint was made with."""

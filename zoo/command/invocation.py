@@ -136,10 +136,14 @@ class Request:
 
 
 def _resolved(flag: str) -> str:
-    """A flag or value that goes through a pointer names its target: runs/latest/model will soon be another one."""
+    """A flag or value that goes through a pointer names its target: runs/latest/model will soon be another one.
+
+    For runs/latest itself it is `run.find` that says which run that is.
+    """
     name, equals, value = flag.partition("=") if flag.startswith("--") else ("", "", flag)
-    target = follow(value) if value else expanded(value)
-    return f"{name}{equals}{target.as_posix()}" if target != expanded(value) else flag
+    here = expanded(value)
+    target = follow(value) if value and here != run.RUNS / "latest" else here
+    return f"{name}{equals}{target.as_posix()}" if target != here else flag
 
 
 def _take(flags: list[str], name: str, optional: bool = False) -> tuple[str | None, list[str]]:

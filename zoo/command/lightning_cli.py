@@ -33,6 +33,7 @@ from zoo.errors import ConfigError, DataError, DoesNotFitError, Stopped, UserErr
 from zoo.files import trust
 from zoo.files.paths import replace_folder
 from zoo.loop import checkpoint, guards, recovery
+from zoo.loop.written import need
 from zoo.runs import lock, run
 from zoo.runs.signals import Signals
 from zoo.task import Task
@@ -139,6 +140,7 @@ class ZooCLI(LightningCLI):
     # Commands ---------------------------------------------------------------------------------------------------
 
     def fit(self, model: Task, datamodule: DataModule, **kwargs: Any) -> None:
+        need(model, "save_model")
         path = self.request.checkpoint_path
         for name, limit in (("max_steps", self.trainer.step_limit), ("max_epochs", self.trainer.max_epochs)):
             if limit == 0:
@@ -213,6 +215,7 @@ class ZooCLI(LightningCLI):
             )
 
     def predict(self, model: Task, datamodule: DataModule, **kwargs: Any) -> None:
+        need(model, "predict_batch")
         if self.request.checkpoint:
             model.restore(self.request.checkpoint)
         path = self.request.checkpoint_path

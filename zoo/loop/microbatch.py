@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from zoo import streams
+from zoo.errors import ConfigError
 from zoo.loop import ranks
 from zoo.loop.ranks import Together
 from zoo.samples import INDEX, Batch
@@ -77,9 +78,50 @@ def first_sample(piece: Batch, start: int) -> int:
     return piece[INDEX][0] if INDEX in piece else start
 
 
-def named(loss: Loss) -> dict[str, Pair]:
-    """A loss as named (sum, count) pairs; a single pair is called "loss"."""
-    return dict(loss) if isinstance(loss, Mapping) else {"loss": loss}
+def named(loss: Loss, by: Callable[..., Any] | None = None) -> dict[str, Pair]:
+    """A loss as named (sum, count) pairs; a single pair is called "loss".
+
+    Args:
+        by: the method that returned it.
+
+    Raises:
+        ConfigError: it is no pair, or a sum over no target.
+    """
+    pairs = dict(loss) if isinstance(loss, Mapping) else {"loss": loss}
+    for name, pair in pairs.items():
+        if wrong := _no_pair(pair):
+            where = getattr(by, "__qualname__", "loss")
+            what = f"{name}: {wrong}" if isinstance(loss, Mapping) else wrong
+            raise ConfigError(
+                f"{where} returned {what}. Return a pair (sum, count): the sum of the loss over its targets, and how "
+                f"many targets there were."
+            )
+    return pairs
+
+
+def _no_pair(pair: object) -> str:
+    """What there is in place of a pair; "" where it is one. A count on a GPU is not waited for."""
+    if not isinstance(pair, (tuple, list)):
+        return _described(pair)
+    if len(pair) != 2:
+        return f"a {type(pair).__name__} of {len(pair)} values"
+    total, count = pair
+    if not isinstance(total, Tensor) or not _is_number(count):
+        return f"({_described(total)}, {_described(count)})"
+    at_hand = count.device.type == "cpu" if isinstance(count, Tensor) else True
+    if at_hand and not (count > 0 or (count == 0 and not total.any())):
+        return f"a count of {float(count):g}"
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    return value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, (int, float))
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {[*value.shape]}" if value.ndim else "a single number"
+    return "a single number" if isinstance(value, (int, float)) else "None" if value is None else type(value).__name__
 
 
 @dataclass
@@ -132,7 +174,7 @@ def accumulate(
     totals, length = Totals(), batch_length(batch)
     for start, piece in cut(batch, at_most, divide):
         streams.seed(*stream, start)
-        pairs = named(loss(place(piece)))
+        pairs = named(loss(place(piece)), loss)
         if counts is None and len(pairs) > 1 and (batch_length(piece) < length or ranks.count() > 1):
             raise ValueError(
                 f"the loss has several pairs ({', '.join(pairs)}), and the batch goes through in pieces. Write "

@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,7 @@ def check_name(name: str) -> None:
 
 
 def make_latest(folder: Path) -> None:
+    """From here on `runs/latest` is this run. It has a checkpoint: a run that dies before its first one is none."""
     point(RUNS / "latest", folder)
 
 
@@ -71,6 +73,9 @@ def find(run: str | Path | None = None, flag: str = "--run") -> Path:
     Raises:
         MissingInputError: there is no such run; names those that there are.
     """
+    is_latest = run is None or Path(run) == RUNS / "latest"
+    if is_latest and (usable := _latest()):
+        return usable
     asked = [RUNS / "latest"] if run is None else [Path(run), RUNS / run]
     for path in filter(exists, map(follow, asked)):
         if (path / "config.yaml").is_file():
@@ -79,11 +84,26 @@ def find(run: str | Path | None = None, flag: str = "--run") -> Path:
         if numbered:
             return max(numbered, key=lambda p: int(p.parent.name)).parent
     there = sorted(p.parent.relative_to(RUNS).as_posix() for p in RUNS.glob("*/*/config.yaml"))
-    no_latest = f"{RUNS / 'latest'} leads to no run" if there else f"no run yet in {RUNS}"
-    what = f"{flag} {run}: no such run" if run else no_latest
+    no_latest = f"in {RUNS} no run has a checkpoint" if there else f"no run yet in {RUNS}"
+    what = no_latest if is_latest else f"{flag} {run}: no such run"
     raise MissingInputError(
         f"{what}. " + (f"There are {', '.join(there[-8:])}." if there else "Start one with zoo fit.")
     )
+
+
+def _latest() -> Path | None:
+    """The run of `runs/latest`; where that has no checkpoint (any more), it is put to the newest. None for none."""
+    named = follow(RUNS / "latest")
+    if (named / "config.yaml").is_file() and checkpoints(named):
+        return named
+    saved = [path for config in RUNS.glob("*/*/config.yaml") for path in checkpoints(config.parent)[:1]]
+    if not saved:
+        return None
+    folder = max(saved, key=lambda path: path.stat().st_mtime).parent.parent
+    print(f"zoo: {RUNS / 'latest'} leads to no run with a checkpoint; {folder} has the newest one.", file=sys.stderr)
+    with suppress(OSError):  # a folder that is only read
+        make_latest(folder)
+    return folder
 
 
 def checkpoints(folder: Path) -> list[Path]:
