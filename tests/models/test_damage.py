@@ -10,7 +10,8 @@ import pytest
 from contract_cases import ADAMW, trainer
 
 import zoo
-from zoo.errors import DataError, UserError
+from zoo.errors import ConfigError, DataError, UserError
+from zoo.images.preprocessing import Preprocessing
 from zoo.models import classifiers
 from zoo.models import pretrained as hf
 
@@ -70,6 +71,57 @@ def test_a_damaged_model_is_one_line(file: str, damage: Callable[[Path], None], 
         load(str(folder))
     assert found.value.exit_code in (65, 66)
     assert "\n" not in str(found.value)
+
+
+AUTO = ("AutoConfig", "AutoTokenizer", "AutoImageProcessor", "AutoModelForCausalLM", "AutoModelForImageClassification")
+
+
+@pytest.fixture
+def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model's folder with code, which would leave a trace; whoever asks whether to run it is answered yes."""
+    code = {"auto_map": dict.fromkeys(AUTO, "own.Own")}
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "own", **code}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"auto_map": {"AutoTokenizer": ["own.Own", None]}}))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(code))
+    monkeypatch.setattr("builtins.input", lambda _: "yes")
+    return tmp_path
+
+
+def of_another_kind(folder: str, kind: str) -> str:
+    """Of a type that transformers knows, but for this use by the folder's own code only."""
+    settings = {"model_type": kind, "auto_map": dict.fromkeys(AUTO[-2:], "own.Own")}
+    (Path(folder) / "config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def language_model(folder: str, pretrained: bool) -> None:
+    config = hf.load_config(of_another_kind(folder, "vit"))
+    hf.load_causal_lm(folder, config) if pretrained else hf.build_causal_lm(config)
+
+
+def classifier(folder: str, pretrained: bool) -> None:
+    source = classifiers.find(of_another_kind(folder, "gpt2"))
+    source.build(2, Preprocessing(16, (0.5,) * 3, (0.5,) * 3), pretrained, None, 0.0, 0.0, "batch")
+
+
+LOADS: dict[str, Callable[[str], object]] = {
+    "config": hf.load_config,
+    "tokenizer": hf.load_tokenizer,
+    "image processor": lambda folder: classifiers.find(folder).preprocessing(None),
+    "new language model": lambda folder: language_model(folder, pretrained=False),
+    "language model": lambda folder: language_model(folder, pretrained=True),
+    "new classifier": lambda folder: classifier(folder, pretrained=False),
+    "classifier": lambda folder: classifier(folder, pretrained=True),
+}
+
+
+@pytest.mark.parametrize("kind", LOADS)
+def test_code_that_comes_with_a_model_is_not_run(kind: str, own_code: Path):
+    with pytest.raises(ConfigError, match="zoo runs no code from a model") as found:
+        LOADS[kind](str(own_code))
+    assert "\n" not in str(found.value)
+    assert not (own_code / "was run").exists()
 
 
 @pytest.mark.parametrize("damage", [half, empty, a_list, no_text])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from zoo.errors import DataError, MissingInputError, UserError
+from zoo.errors import ConfigError, DataError, MissingInputError, UserError
 
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -40,18 +40,38 @@ def is_cached(name: str) -> bool:
 
 
 @contextmanager
+def without_its_code(what: str) -> Iterator[None]:
+    """Turn transformers' refusal of code that comes with a model, where `trust_remote_code` is False, into one line.
+
+    Raises:
+        ConfigError: it cannot be loaded without that code.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, UserError) or "trust_remote_code" not in str(error):
+            raise
+        raise ConfigError(
+            f"{what} needs Python code that comes with it, and zoo runs no code from a model. "
+            f"Name a model whose architecture is part of transformers."
+        ) from error
+
+
+@contextmanager
 def explained(name: str, what: str) -> Iterator[None]:
     """Turn the many errors of loading `name` into one line that says what to do.
 
     Raises:
         MissingInputError: no such folder or repository, hub out of reach, or repository gated.
         DataError: it is there, and cannot be read.
+        ConfigError: it needs code of its own.
     """
     looks_local = name.startswith((".", "/", "~")) or Path(name).is_dir() or name.count("/") > 1
     if looks_local and not Path(name).is_dir():
         raise MissingInputError(f"{what} {name}: no such folder.")
     try:
-        yield
+        with without_its_code(f"{what} {name}"):
+            yield
     except (OSError, ConnectionError) as error:  # what transformers and datasets raise for all of these
         cause = _cause(error)
         if looks_local:

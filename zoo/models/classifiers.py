@@ -175,7 +175,9 @@ class TransformersClassifier:
 
         if self.name and not (Path(self.name).is_dir() and not (Path(self.name) / _PROCESSOR).is_file()):
             with explained(self.name, "image processor"):
-                return AutoImageProcessor.from_pretrained(self.name, local_files_only=offline())
+                return AutoImageProcessor.from_pretrained(
+                    self.name, local_files_only=offline(), trust_remote_code=False
+                )
         side = getattr(self.config(), "image_size", None)
         height, width = side if isinstance(side, (list, tuple)) else (side or 224,) * 2
         return ViTImageProcessor(size={"height": height, "width": width})
@@ -212,7 +214,7 @@ class TransformersClassifier:
         config.architectures = config.architectures or []  # a family of two kinds of heads looks into it
         if not pretrained:
             with hf.refused(f"{config.model_type} cannot be built with these settings"):
-                return AutoModelForImageClassification.from_config(config, dtype=torch.float32)
+                return AutoModelForImageClassification.from_config(config, dtype=torch.float32, trust_remote_code=False)
         assert self.name is not None
         with explained(self.name, "model"):
             return AutoModelForImageClassification.from_pretrained(
@@ -220,6 +222,7 @@ class TransformersClassifier:
                 config=config,
                 dtype=torch.float32,
                 local_files_only=offline(),
+                trust_remote_code=False,
                 ignore_mismatched_sizes=True,
             )
 

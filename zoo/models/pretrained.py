@@ -21,8 +21,8 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
-from zoo.errors import ConfigError, MissingInputError
-from zoo.files.hub import explained, offline
+from zoo.errors import ConfigError, MissingInputError, UserError
+from zoo.files.hub import explained, offline, without_its_code
 from zoo.files.paths import follow
 from zoo.models.head import fuse_activations
 
@@ -39,7 +39,7 @@ def load_config(name: str) -> PreTrainedConfig:
     """The architecture of a hub id or folder; weights are not read."""
     name = str(follow(name))
     with explained(name, "model"):
-        return AutoConfig.from_pretrained(name, local_files_only=offline())
+        return AutoConfig.from_pretrained(name, local_files_only=offline(), trust_remote_code=False)
 
 
 def make_config(settings: dict[str, Any]) -> PreTrainedConfig:
@@ -91,7 +91,10 @@ def set_word(config: PreTrainedConfig, name: str, value: Any, key: str) -> None:
 def refused(what: str) -> Iterator[None]:
     """Turn what transformers says of an architecture's settings (two that do not divide …) into one line."""
     try:
-        yield
+        with without_its_code("model.architecture"):
+            yield
+    except UserError:
+        raise
     except _REFUSALS as error:
         raise ConfigError(f"model.architecture: {what}: {_last_line(error)}") from error
 
@@ -105,7 +108,7 @@ def _last_line(error: BaseException) -> str:
 def build_causal_lm(config: PreTrainedConfig) -> PreTrainedModel:
     """The network with new weights, from torch's global random stream."""
     with refused(f"{config.model_type} cannot be built with these settings"):
-        network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        network = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
     fuse_activations(network)
     return network
 
@@ -120,7 +123,12 @@ def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     name = str(follow(name))
     with explained(name, "model"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, config=config, dtype=torch.float32, local_files_only=offline(), output_loading_info=True
+            name,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=offline(),
+            output_loading_info=True,
+            trust_remote_code=False,
         )
     network, report = loaded
     wrong = {
@@ -145,7 +153,7 @@ _PLAIN = (
 def load_tokenizer(name: str) -> Any:
     name = str(follow(name))
     with explained(name, "tokenizer"):
-        return AutoTokenizer.from_pretrained(name, local_files_only=offline())
+        return AutoTokenizer.from_pretrained(name, local_files_only=offline(), trust_remote_code=False)
 
 
 def set_chat_template(tokenizer: Any, template: str) -> None:
@@ -197,4 +205,4 @@ def tokenizer_from_files(files: dict[str, str]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in files.items():
             (Path(folder) / Path(name).name).write_text(text, "utf-8")
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
