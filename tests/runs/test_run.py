@@ -242,6 +242,25 @@ def test_weights_that_give_no_finite_loss_are_no_success(fit: Any, zoo_command: 
     assert "the loss on the validation data is nan" in complaint
 
 
+@pytest.mark.parametrize(("loss", "words"), [("inf", "inf"), ("nan", "nan")])
+def test_a_run_that_ends_with_an_infinite_loss_is_no_success(
+    fit: Any, zoo_command: Any, loss: str, words: str, monkeypatch: pytest.MonkeyPatch
+):
+    first = fit()
+    monkeypatch.setattr(zoo.CausalLM, "evaluate", lambda self, batch: (torch.tensor(float(loss)), 1))
+    code, said, complaint = zoo_command("fit", "--config", first / "config.yaml", "--name=fox")
+    assert (code, f"validation loss of {words}" in complaint) == (65, True)
+    assert complaint.count("\n") == 1
+    assert "val/loss" in said
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    text = Path("runs/fox/2/metrics.json").read_text()
+    assert json.loads(text, parse_constant=refuse)["fit"]["figures"]["val/loss"] is None
+    assert zoo_command("runs")[0] == 0
+
+
 def test_a_run_can_be_without_a_progress_bar(fit: Any, zoo_command: Any):
     fit("--trainer.enable_progress_bar=false")
     code, said, complaint = zoo_command("validate", "--trainer.enable_progress_bar=false")

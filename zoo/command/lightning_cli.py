@@ -169,10 +169,11 @@ class ZooCLI(LightningCLI):
 
     def _finish(self, model: Task, folder: Path) -> None:
         """Export the best weights and say what came of it."""
+        last = model.last_figures
         best = checkpoint.read(run.checkpoint_of(folder))
         model.load_trained(best)
         replace_folder(folder / "model", model.save_model)
-        figures = _best_figures(self.trainer) or {}
+        figures = _best_figures(self.trainer) or {f"val/{name}": figure for name, figure in last.items()}
         for callback in self.trainer.callbacks:
             figures |= getattr(callback, "figures", {})
         protocol = {"step": best["zoo"]["step"], **model.protocol("validation")}
@@ -184,6 +185,12 @@ class ZooCLI(LightningCLI):
         for text in previews.shown(model):
             print(text)
         run.write_figures(folder, "fit", {"figures": figures, "protocol": protocol})
+        if not math.isfinite(loss := last.get("loss", 0.0)):
+            raise DataError(
+                f"the run ended with a validation loss of {loss}: the training has diverged, or the data has numbers "
+                f"that are not finite. Lower model.optimizer.lr or look at the data. {folder / 'metrics.csv'} shows "
+                f"since when."
+            )
         summary.next_commands(folder)
 
     def validate(self, **kwargs: Any) -> None:

@@ -11,6 +11,7 @@ runs/<name>/<number>/
 """
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -225,15 +226,22 @@ def read_figures(folder: Path) -> dict[str, Any]:
 
 
 def write_figures(folder: Path, command: str, figures: dict[str, Any]) -> None:
-    """Keep the final figures of a command beside those of the others."""
-    write_text(folder / "metrics.json", json.dumps({**read_figures(folder), command: figures}, indent=2) + "\n")
+    """Keep the final figures of a command beside those of the others; null for NaN and infinity, which JSON lacks."""
+    known = {**read_figures(folder), command: figures}
+    write_text(folder / "metrics.json", json.dumps(_finite(known), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _finite(value) for key, value in node.items()}
+    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 def reopen(folder: Path) -> None:
     """Take back that the run is finished: from here it is trained longer, and may be stopped on the way."""
     figures = read_figures(folder)
     if figures.pop("fit", None) is not None:
-        write_text(folder / "metrics.json", json.dumps(figures, indent=2) + "\n")
+        write_text(folder / "metrics.json", json.dumps(_finite(figures), indent=2, allow_nan=False) + "\n")
 
 
 def environment() -> dict[str, Any]:
