@@ -264,8 +264,8 @@ def test_where_two_things_could_be_meant_the_user_is_asked(here: Path, zoo_comma
     several(lambda: text("a b.txt"), lambda: jsonl("c.jsonl", [{"messages": TURNS}] * 200))()
     code, _, complaint = zoo_command("init", "mine")
     assert code == 2
-    assert "  zoo init 'mine/a b.txt'   # 1 text" in complaint
-    assert "  zoo init mine/c.jsonl   # 200 conversations (messages)" in complaint
+    assert "  uv run zoo init 'mine/a b.txt'   # 1 text" in complaint
+    assert "  uv run zoo init mine/c.jsonl   # 200 conversations (messages)" in complaint
     assert zoo_command("init", "mine", "--use", "tables")[0] == 0
     assert zoo_command("init", "mine/a b.txt")[0] == 0
     assert yaml.safe_load(Path("a b.yaml").read_text())["data"]["init_args"]["train"] == "mine/a b.txt"
@@ -400,7 +400,7 @@ def test_images_in_the_working_directory_itself_would_have_the_runs_for_a_class(
         HOME = was
     code, _, complaint = zoo_command("init", ".")
     assert code == 65
-    assert f"cd .. && zoo init {here.name}" in complaint
+    assert f"cd .. && uv run zoo init {here.name}" in complaint
 
 
 def test_init_answers_before_heavy_imports(here: Path):
