@@ -280,6 +280,45 @@ def test_predictions_depend_on_the_seed_alone(tiny_gpt2: Path):
     assert len(one[0]["continuations"]) == 2
 
 
+def test_sampling_is_set_for_a_call_alone(tiny_gpt2: Path):
+    def model(**sampling: Any) -> zoo.CausalLM:
+        settings = zoo.tasks.causal_lm.Sampling(**{"max_new_tokens": 4, **sampling})
+        task = zoo.CausalLM(pretrained=str(tiny_gpt2), sampling=settings, max_length=LENGTH, optimizer=ADAMW)
+        task.configure_model()
+        return task
+
+    asked = {"max_new_tokens": 6, "temperature": 1.5, "top_k": 0, "top_p": 0.9, "num_sequences": 2}
+    task = model()
+    usual = task.predict("The fox", seed=1)
+    assert task.predict("The fox", seed=1, **asked) == model(**asked).predict("The fox", seed=1) != usual
+    assert task.predict("The fox", seed=1) == usual
+    assert task.predict([], **asked) == []
+    assert task.predict("The", temperature=0, seed=1) == task.predict("The", temperature=0, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sampling", "says"),
+    [
+        (5, {}, "predict() continues texts, and got 5."),
+        (["a", None], {}, "predict() continues texts, and got None."),
+        (b"a", {}, "got b'a'."),
+        ("a", {"max_tokens": 3}, "predict() has no max_tokens. How text is generated is set by max_new_tokens, temp"),
+        ("a", {"max_new_tokens": 2.5}, "max_new_tokens is 2.5; expected a whole number."),
+        ("a", {"temperature": "hot"}, "temperature is 'hot'; expected a number."),
+        ("a", {"temperature": -1}, "Sampling.temperature is -1"),
+        ("a", {"num_sequences": 0}, "Sampling.num_sequences is 0"),
+    ],
+)
+def test_nonsense_for_predict_is_one_line(tiny_gpt2: Path, inputs: Any, sampling: Any, says: str):
+    task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
+    usual = task.sampling
+    with pytest.raises(UserError) as caught:
+        task.predict(inputs, **sampling)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert task.sampling is usual
+
+
 def test_a_prompt_without_room_for_a_token_is_refused(tiny_gpt2: Path):
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
     task.configure_model()

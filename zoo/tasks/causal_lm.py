@@ -4,8 +4,9 @@ B samples · T tokens of a window · V vocabulary
 """
 
 import math
+import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,7 @@ from zoo.loop.microbatch import Loss
 from zoo.models import head
 from zoo.models import pretrained as hf
 from zoo.rules import AtMost, ExactlyOne
-from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, Split, TextSample
+from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, Split, TextSample, as_samples
 from zoo.task import Task
 from zoo.tokens.encoders import PromptEncoder, TokenEncoder, continuations, padding
 from zoo.tokens.windows import IGNORED, Packing
@@ -271,6 +272,29 @@ class CausalLM(Task):
         across = "joined" if self.packing == "joined" else "each by itself"
         return {"perplexity": "per token", "window": self.max_length, "stride": stride, "documents": across}
 
+    def predict(self, inputs: Any, seed: int = 0, **sampling: Any) -> list[dict[str, Any]]:
+        """Continuations of prompts, in their order.
+
+        Args:
+            inputs: a list of texts, or a single one.
+            seed: the same seed gives the same continuations.
+            sampling: settings of `Sampling` for this call alone: max_new_tokens, temperature, top_k, top_p,
+                num_sequences.
+
+        Raises:
+            ConfigError: no such setting, or a value that it cannot have.
+            DataError: an input is no text.
+        """
+        samples = as_samples(inputs, TextSample)
+        for sample in samples:
+            if not isinstance(sample.text, str):
+                raise DataError(f"predict() continues texts, and got {reprlib.repr(sample.text)}.")
+        usual, self.sampling = self.sampling, _sampling(self.sampling, sampling)
+        try:
+            return super().predict(samples, seed)
+        finally:
+            self.sampling = usual
+
     def predict_batch(self, batch: Batch) -> list[dict[str, Any]]:
         s = self.sampling
         chance: dict[str, Any] = {"do_sample": False}
@@ -317,6 +341,17 @@ class CausalLM(Task):
     def save_model(self, folder: Path) -> None:
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+def _sampling(usual: Sampling, changes: dict[str, Any]) -> Sampling:
+    for name, value in changes.items():
+        if not hasattr(usual, name):
+            known = ", ".join(vars(usual))
+            raise ConfigError(f"predict() has no {name}. How text is generated is set by {known}, and by seed.")
+        kinds = (int,) if isinstance(getattr(usual, name), int) else (int, float)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise ConfigError(f"predict(): {name} is {value!r}; expected a {'whole ' * (len(kinds) == 1)}number.")
+    return replace(usual, **changes)
 
 
 def _words(sample: Any) -> str:
