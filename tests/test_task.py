@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import lightning
 import pytest
 import torch
 from contract_cases import ADAMW, trainer
@@ -110,3 +111,10 @@ def test_what_a_task_has_not_written_is_named_before_it_is_needed():
         task.predict([1])
     with pytest.raises(ConfigError, match=r"toy.Toy has no save_model\(\).* Write save_model\(self, folder\)"):
         need(task, "encoder", "loss", "save_model")
+
+
+@pytest.mark.parametrize("how", ["fit", "validate", "test", "predict"])
+def test_a_plain_trainer_is_refused_in_a_line_that_names_ours(how: str):
+    plain = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1)
+    with pytest.raises(ConfigError, match=r"needs zoo\.Trainer\. Use that one\.$"):
+        getattr(plain, how)(Toy([nn.Linear(3, 1)]), datamodule=ToyData())

@@ -212,6 +212,11 @@ class Task(Display, LightningModule):
         """Write what plain transformers, timm or diffusers load."""
         raise NotImplementedError
 
+    def configure_callbacks(self) -> list[Any]:
+        if hasattr(self.trainer, "allowed_changes"):  # here, as a trainer asks for callbacks before data is read
+            return []
+        raise ConfigError("lightning.Trainer cannot run this task, whose loop needs zoo.Trainer. Use that one.")
+
     # Training ---------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Optimizer | list[Optimizer]:
