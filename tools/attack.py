@@ -1,4 +1,4 @@
-"""Run every attack again, one after the other, and print one table for docs/reliability.md.
+"""Run every attack again, one after the other, and print one table for docs/explanation/reliability.md.
 
     python tools/attack.py [--scale 0.1]
 
@@ -21,6 +21,7 @@ ATTACKS = {
     "killed at random instants": ("stress_kill.py --kills", 200),
     "power cut at random instants": ("stress_power.py --cuts", 25),
     "files mutated, of each kind": ("fuzz_readers.py --count", 5000),
+    "configs and command lines mutated": ("fuzz_settings.py --count", 5000),
 }
 """What is done, by which tool, and how often at scale 1."""
 
