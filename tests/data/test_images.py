@@ -175,6 +175,14 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path):
         read(cifar(tmp_path / "cifar", module=Path("x")))
 
 
+def test_a_pickle_that_wants_to_remember_more_than_it_holds_is_refused(tmp_path: Path):
+    """Of 20 bytes, Python would reserve 16 GiB."""
+    folder = cifar(tmp_path / "cifar")
+    (folder / "data_batch_2").write_bytes(b"\x80\x02}r" + (2**30).to_bytes(4, "little") + b".")
+    with pytest.raises(DataError, match="data_batch_2 is damaged, .* remember 1,073,741,824 values"):
+        read(folder)
+
+
 def test_an_npz_has_train_and_test(tmp_path: Path):
     x, y = np.zeros((2, 4, 4, 3), dtype=np.uint8), np.array([[0], [9]])
     np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=y, x_test=x[:1], y_test=y[:1])

@@ -247,6 +247,11 @@ def test_a_wrong_column_names_what_there_is(here: Path):
     )
 
 
+def test_a_column_whose_name_has_several_lines_is_named_in_one(here: Path):
+    put("a.parquet", parquet([{"te\nxt": "One", "n": 1}]))
+    assert "(columns: te\\nxt, n)" in complaint("a.parquet")
+
+
 def test_a_problem_of_many_rows_is_named_once_and_counted(here: Path):
     put("d/a.jsonl", jsonl([{"text": "a"}]))
     put("d/b.jsonl", jsonl([{"text": "a"}, {}, {}]))

@@ -18,6 +18,7 @@ import xxhash
 
 from zoo.errors import DataError
 from zoo.files import cache
+from zoo.files.paths import printable
 from zoo.files.tables import OddRowError, Row
 
 Part = tuple[str, Iterable[Row]]
@@ -274,7 +275,7 @@ class _Problems:
 
     def report(self, rows: int) -> None:
         if self.count:
-            raise DataError(f"{self.first}; {self.count:,} of {rows:,} rows.")
+            raise DataError(f"{printable(self.first)}; {self.count:,} of {rows:,} rows.")
 
 
 def _joined(where: str, rows: Iterable[Row], form: Form) -> Iterator[Row]:

@@ -20,7 +20,7 @@ from zoo.errors import DataError, MissingInputError
 from zoo.files import cache, forms, hub, tables
 from zoo.files.endings import KINDS, kind, taken
 from zoo.files.forms import Form, Found
-from zoo.files.paths import follow, nearest_file
+from zoo.files.paths import follow, nearest_file, printable
 from zoo.files.tables import Reading
 from zoo.samples import Split
 
@@ -262,7 +262,7 @@ def _form(where: str, columns: Columns | None, wanted: Wanted) -> Form:
     names = list(columns or ())
     if separator := tables.other_separator(names):
         raise DataError(f"{where} has one column {names[0]!r}; {tables.looks_separated(separator)}")
-    raise DataError(f"{where} {form}")
+    raise DataError(printable(f"{where} {form}"))
 
 
 def _merged(notes: Sequence[str]) -> list[str]:
