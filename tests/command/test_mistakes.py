@@ -131,7 +131,7 @@ ON_THE_LINE: dict[str, tuple[tuple[str, ...], int, str]] = {
     "bytes that are no text": ((*C, "--prompt", os.fsdecode(b"\xff")), 2, "udcff … UTF-8"),
     "a device for a config": (("fit", "--config", "/dev/zero"), 66, "/dev/zero … regular file"),
     "a pipe for a config": (("fit", "--config", "pipe.yaml"), 66, "pipe.yaml … regular file"),
-    "brackets": ((*C, "--config", "brackets.yaml"), 2, "brackets.yaml:1"),  # nested too deep, and never closed: either is said
+    "brackets": ((*C, "--config", "brackets.yaml"), 2, "brackets.yaml:1 … nested"),
     "a bomb": ((*C, "--config", "bomb.yaml"), 2, "bomb.yaml:6 … 100,000"),
     "a bomb of merge keys": ((*C, "--config", "merge.yaml"), 2, "merge.yaml … 100,000"),
     "a large config": ((*C, "--config", "large.yaml"), 2, "large.yaml … bytes"),

@@ -226,6 +226,8 @@ def _broken(error: yaml.YAMLError, text: str, name: str) -> str:
         return f"{name}:{mark.line + 1} is indented with a tab; YAML wants spaces."
     if "mapping values are not allowed" in what:
         return f"{name}:{mark.line + 1}: a second colon, or more indented than the line above: {here.strip()[:60]!r}."
+    if "nesting depth" in what:  # newer parsers have a limit of their own, and meet it before ours
+        return f"{name}:{mark.line + 1} cannot be used: it is nested more than {_DEEPEST} deep."
     if context is not None and "flow" in str(getattr(error, "context", "")):
         bracket = "{" if "mapping" in error.context else "["  # type: ignore[attr-defined]
         return f"{name}:{context.line + 1}: the {bracket} is not closed, or a comma is missing."
