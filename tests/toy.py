@@ -56,6 +56,18 @@ class Spread(nn.Module):
         return x * torch.linspace(0, 1, self.numbers, device=x.device)  # [B, 8, numbers]
 
 
+class Counts(nn.Module):
+    """Its buffer changes with every forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x
+
+
 class Mean(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.mean(1, keepdim=True)

@@ -1,24 +1,12 @@
 """A few of the changes that tools/fuzz_readers.py makes by the thousand."""
 
-import importlib.util
+import runpy
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "fuzz_readers.py"
-
-
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz_readers", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-FUZZ = tool()
+FUZZ = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "tools" / "fuzz_readers.py")))
 
 
 @pytest.mark.parametrize("kind", FUZZ.KINDS)

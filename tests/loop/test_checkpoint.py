@@ -9,6 +9,7 @@ from contract_cases import ADAMW, trainer
 
 import zoo
 from zoo.errors import ConfigError, DataError, MissingInputError
+from zoo.files import checksums
 from zoo.loop import checkpoint
 
 STATE = {"task": "x.Y", "step": 3, "steps_per_epoch": 5, "micro_batch_size": None, "learned": {}, "facts": {}}
@@ -143,8 +144,8 @@ def test_a_disk_that_is_full_is_told_by_its_own_error(path: Path, monkeypatch: p
         def __getattr__(self, name: str) -> Any:
             return getattr(self.file, name)
 
-    before, inner = path.read_bytes(), checkpoint._Hashing.__init__
-    monkeypatch.setattr(checkpoint._Hashing, "__init__", lambda self, file: inner(self, Full(file)))
+    before, inner = path.read_bytes(), checksums._Hashing.__init__
+    monkeypatch.setattr(checksums._Hashing, "__init__", lambda self, file: inner(self, Full(file)))
     with pytest.raises(OSError, match="No space left"):
         checkpoint.write(path, CONTENT)
     assert path.read_bytes() == before

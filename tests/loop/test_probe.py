@@ -10,7 +10,7 @@ import pytest
 import torch
 from contract_cases import SGD, Case, trainer, weights
 from torch import nn
-from toy import Toy, ToyData, wide
+from toy import Counts, Toy, ToyData, wide
 
 import zoo
 from zoo.errors import ConfigError, DoesNotFitError
@@ -194,18 +194,6 @@ def test_a_probe_changes_nothing_of_the_training(case: Case, optimizer: Any):
     plain = trained(None)
     torch.random.set_rng_state(before)
     assert torch.equal(trained("100GB"), plain)
-
-
-class Counts(nn.Module):
-    """Its buffer changes with every forward pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("calls", torch.zeros(()))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
-        return x
 
 
 def test_a_probe_puts_buffers_back():

@@ -8,7 +8,7 @@ import torch
 from contract_cases import trainer, weights
 from simulated_memory import Full
 from torch import nn
-from toy import Toy, ToyData
+from toy import Counts, Toy, ToyData
 
 from zoo.errors import DoesNotFitError
 from zoo.loop import recovery
@@ -153,23 +153,11 @@ def test_frozen_statistics_allow_cutting():
     assert task.micro_batch_size == 4
 
 
-class Counter(nn.Module):
-    """Changes with every forward pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("calls", torch.zeros(()))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
-        return x
-
-
 def test_a_network_that_the_forward_pass_changes_is_not_replayed():
-    layers = [Counter(), nn.Linear(3, 1)]
+    layers = [Counts(), nn.Linear(3, 1)]
     with pytest.raises(DoesNotFitError, match=r"has already changed network\.0\.calls"):
         trainer(3, callbacks=[Full(room=4, where="backward")]).fit(Toy(layers), datamodule=ToyData())
-    task = Toy([Counter(), nn.Linear(3, 1)])
+    task = Toy([Counts(), nn.Linear(3, 1)])
     trainer(3, callbacks=[Full(room=4, where="forward")]).fit(task, datamodule=ToyData())
     assert task.micro_batch_size == 4
 

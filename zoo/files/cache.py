@@ -1,11 +1,10 @@
 """What is kept between runs because it can be made again: Arrow tables and small facts, each under a key, checksummed.
 
-A file is an Arrow stream, then facts as JSON, the length of these, and a line "zoo xxh3 …" with the hash of all before.
-A file that is cut off, emptied or changed is made anew. Where nothing can be written, a table stays in memory.
+A file is an Arrow stream, then facts as JSON, the length of these, and a checksum. A file that is cut off, emptied or
+changed is made anew. Where nothing can be written, a table stays in memory.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,14 +15,12 @@ import pyarrow as pa
 import xxhash
 
 from zoo.errors import UserError
+from zoo.files import checksums
 from zoo.files.paths import cache_folder, sweep, write_whole
 
 Batches = Callable[[dict[str, Any]], Iterable[pa.RecordBatch]]
 """The rows of a table in batches of one schema, at least one; called with a dictionary for facts about them."""
-_SEAL = b"zoo xxh3 "
-_SEAL_BYTES = len(_SEAL) + 32 + 1
 _LENGTH_BYTES = 8
-_BLOCK = 1 << 22
 _SHAPE = ".shape"
 
 
@@ -77,54 +74,31 @@ def _say_unusable(folder: str, why: str) -> None:
 
 
 def _write(file: Any, batches: Batches) -> None:
-    facts: dict[str, Any] = {}
-    hashing: Any = _Hashing(file)
-    writer = None
-    for batch in batches(facts):
-        writer = writer or pa.ipc.new_stream(hashing, batch.schema)
-        writer.write_batch(batch)
-    assert writer is not None
-    writer.close()
-    said = json.dumps(facts).encode()
-    hashing.write(said + len(said).to_bytes(_LENGTH_BYTES, "little"))
-    file.write(_SEAL + hashing.seen.hexdigest().encode() + b"\n")
+    def content(hashed: Any) -> None:
+        facts: dict[str, Any] = {}
+        writer = None
+        for batch in batches(facts):
+            writer = writer or pa.ipc.new_stream(hashed, batch.schema)
+            writer.write_batch(batch)
+        assert writer is not None
+        writer.close()
+        said = json.dumps(facts).encode()
+        hashed.write(said + len(said).to_bytes(_LENGTH_BYTES, "little"))
 
-
-class _Hashing:
-    """A file to write to, with the hash of what was written."""
-
-    closed = False
-
-    def __init__(self, file: Any):
-        self.file, self.seen = file, xxhash.xxh3_128()
-
-    def write(self, data: Any) -> int:
-        self.seen.update(data)
-        self.file.write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        pass
+    checksums.write(file, content)
 
 
 def _opened(path: Path) -> "Table | None":
     """The table in the file; None if there is none, or not as it was written."""
     try:
-        with open(path, "rb") as file:  # not by way of the map, whose pages would count as memory of this process
-            left, seen = os.fstat(file.fileno()).st_size - _SEAL_BYTES, xxhash.xxh3_128()
-            while left > 0 and (block := file.read(min(left, _BLOCK))):
-                seen.update(block)
-                left -= len(block)
-            if left or file.read() != _SEAL + seen.hexdigest().encode() + b"\n":
-                return None
+        return None if checksums.damage(path) else _again(path)
     except OSError:
         return None
-    return _again(path)
 
 
 def _read(content: pa.Buffer, path: Path | None) -> "Table":
     data = pa.ipc.open_stream(content).read_all()
-    end = len(content) - _SEAL_BYTES - _LENGTH_BYTES
+    end = len(content) - checksums.BYTES - _LENGTH_BYTES
     length = int.from_bytes(content[end : end + _LENGTH_BYTES].to_pybytes(), "little")
     return Table(data, json.loads(content[end - length : end].to_pybytes()), path)
 

@@ -1,25 +1,20 @@
 """Checkpoints: what is in one, how it reaches the disk whole, and how a damaged one is found.
 
-A file is what `torch.save` writes, and after it one line: "zoo xxh3 " and the hash of all before the line. Readers of
-zip files pass over what follows the archive, so plain `torch.load` takes the file too.
+A file is what `torch.save` writes, and after it a checksum (files/checksums.py). Plain `torch.load` takes it too.
 """
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
-import xxhash
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError, DataError, MissingInputError
+from zoo.files import checksums
 from zoo.files.paths import write_whole
 
-_SEAL = b"zoo xxh3 "
-_SEAL_BYTES = len(_SEAL) + 32 + 1
-_CHUNK = 1 << 22
 _PARTS = {
     "zoo": ("task", "step", "steps_per_epoch", "micro_batch_size", "learned", "facts"),
     "state_dict": (),
@@ -90,17 +85,8 @@ def loop_state(fit_loop: Any, step: int, steps_per_epoch: int) -> dict[str, Any]
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Put a checkpoint in place, whole and sealed."""
-
-    def sealed(file: IO[bytes]) -> None:
-        hashing: Any = _Hashing(file)
-        try:
-            torch.save(content, hashing)
-        except Exception as error:
-            raise hashing.error or error from error  # torch hides a full disk behind an error of its own
-        file.write(_SEAL + hashing.hash.hexdigest().encode() + b"\n")
-
-    write_whole(path, sealed)
+    """Put a checkpoint in place, whole and with its checksum."""
+    write_whole(path, lambda file: checksums.write(file, lambda hashed: torch.save(content, hashed)))
 
 
 def damage(path: Path) -> str | None:
@@ -114,15 +100,8 @@ def damage(path: Path) -> str | None:
     status = path.stat()
     if _verified.get(path) == (status.st_size, status.st_mtime_ns):
         return None
-    with open(path, "rb") as file:
-        seen = xxhash.xxh3_128()
-        for chunk in _chunks(file, status.st_size - _SEAL_BYTES):
-            seen.update(chunk)
-        seal = file.read()
-    if status.st_size <= _SEAL_BYTES or not seal.startswith(_SEAL):
-        return "its end is missing, or zoo did not write it"
-    if seal != _SEAL + seen.hexdigest().encode() + b"\n":
-        return "checksum differs"
+    if wrong := checksums.damage(path):
+        return wrong
     _verified[path] = (status.st_size, status.st_mtime_ns)
     return None
 
@@ -184,28 +163,3 @@ class DurableIO(TorchCheckpointIO):
         if "://" in str(path):
             raise ConfigError(f"{path}: a checkpoint is read from a file. Download it first.")
         return read(Path(path))
-
-
-class _Hashing:
-    """A file that is written from its begin to its end, and hashed on the way."""
-
-    def __init__(self, file: IO[bytes]):
-        self.file, self.hash = file, xxhash.xxh3_128()
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        self.hash.update(data)
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
-def _chunks(file: IO[bytes], length: int) -> Iterator[bytes]:
-    while length > 0 and (chunk := file.read(min(length, _CHUNK))):
-        length -= len(chunk)
-        yield chunk
