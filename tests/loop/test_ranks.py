@@ -1,6 +1,7 @@
 """What processes tell each other: two real ones over gloo."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from zoo.loop import ranks
+from zoo.loop import microbatch, ranks, recovery
 from zoo.loop.ranks import Together
 
 CPU = torch.device("cpu")
@@ -41,6 +42,15 @@ def talk(rank: int, folder: str) -> None:
     assert together.add({"c": rank + 1.0}, CPU)[0] == {"a": 0.0, "b": 0.0, "c": 3.0}
     assert ranks.in_any(rank == 1, CPU)
     assert not ranks.in_any(False, CPU)
+    assert ranks.largest([rank, 3 - rank], CPU) == [1, 3]
+    retries = SimpleNamespace(fresh=lambda device: 10 * rank)
+    task = SimpleNamespace(
+        global_step=10, retries=retries, device=CPU, micro_batch_size=None, global_rank=rank, named_modules=list,
+        pieces=lambda: (None, microbatch.even_sizes),
+    )  # fmt: skip
+    recovery.ease(task, {"x": [0] * (8 - 6 * rank)})  # one has the samples, the other one the retries
+    assert task.micro_batch_size == 4
+    assert len(messages) == 2
     tensors = [torch.full((n, 2), float(rank + 1)) for n in (3, 4_000_000, 5, 6)]
     ranks.add_up(tensors)
     assert all(bool((t == 3).all()) for t in tensors)

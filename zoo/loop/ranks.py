@@ -43,17 +43,22 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
-def in_any(flag: bool, device: torch.device) -> bool:
-    """Whether it is true in any process.
+def largest(numbers: Sequence[int], device: torch.device) -> list[int]:
+    """Of each whole number, the largest that any process has. Every process has as many.
 
     Args:
         device: on which processes can exchange tensors, here and below.
     """
     if count() == 1:
-        return flag
-    found = torch.tensor(float(flag), device=device)
-    dist.all_reduce(found)
-    return bool(found)
+        return [*numbers]  # and waits for no GPU
+    found = torch.tensor(numbers, dtype=torch.int64, device=device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return found.tolist()
+
+
+def in_any(flag: bool, device: torch.device) -> bool:
+    """Whether it is true in any process."""
+    return bool(largest([flag], device)[0])
 
 
 class Together:

@@ -259,8 +259,7 @@ def ease(task: Divisible, batch: Batch) -> None:
     """Halve the micro-batch also where memory suffices only because the allocator clears up all the time."""
     if task.global_step % LOOK_EVERY:
         return
-    mine = task.retries.fresh(task.device), largest_piece(task, batch)
-    retries, size = map(max, zip(*ranks.gather(mine), strict=True))
+    retries, size = ranks.largest([task.retries.fresh(task.device), largest_piece(task, batch)], task.device)
     if retries >= LOOK_EVERY and size > 1 and not batch_statistics(task):
         said = f"the allocator had to clear up {retries} times in {LOOK_EVERY} steps"
         task.micro_batch_size = _half(task, "training", size, said)
