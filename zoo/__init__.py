@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zoo.callbacks.ema import EMA as EMA
     from zoo.callbacks.trigram import TrigramBaseline as TrigramBaseline
     from zoo.data.images import ImageData as ImageData
+    from zoo.data.speech import SpeechData as SpeechData
     from zoo.data.text import TextData as TextData
     from zoo.datamodule import DataModule as DataModule
     from zoo.runs.run import load as load
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from zoo.samples import CompletionSample as CompletionSample
     from zoo.samples import Encoder as Encoder
     from zoo.samples import ImageSample as ImageSample
+    from zoo.samples import SpeechSample as SpeechSample
     from zoo.samples import TextSample as TextSample
     from zoo.task import Task as Task
     from zoo.tasks.causal_lm import CausalLM as CausalLM

@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -145,9 +146,10 @@ class DataModule(LightningDataModule):
         assert found is not None  # every source has training data
         return found
 
-    def usable(self, samples: Any, split: Split) -> Any:
-        """The samples without those that are seen at once to be broken."""
-        return samples
+    def usable(self, samples: Any, split: Split) -> tuple[Any, list[str]]:
+        """The samples without those that are seen at once to be of no use; and how many were left out for what reason,
+        as ["3 longer than 30 s"], broken ones aside."""
+        return samples, []
 
     def summary(self, samples: Any) -> str:
         """How many there are, and of what, for a line on the screen."""
@@ -165,8 +167,8 @@ class DataModule(LightningDataModule):
         A sequence with a method `digest`, a hash of all that is in it, is asked for that instead of `content` for each.
         """
         found, origin = self._found(split)
-        samples = self.usable(found.samples, split)
-        told = ", ".join([f"{origin}: {self.summary(samples)}", *found.notes])
+        samples, left_out = self.usable(found.samples, split)
+        told = ", ".join([f"{origin}: {self.summary(samples)}", *found.notes, *left_out])
         self._told[split] = told.encode(errors="backslashreplace").decode()  # a file's name may have any bytes
         return samples
 
@@ -237,7 +239,7 @@ class DataModule(LightningDataModule):
             return
         if split == "train" and not self.task.learned:
             self.task.adapt(samples)
-        self.task.check_samples(samples, split)
+        samples = self._checked(samples, split)
         encoder = self._encoders[split] = self.task.encoder(split)
         self.contents[split] = digest(samples, self.content if encoder.cached else outside)
         if encoder.cached:
@@ -249,6 +251,16 @@ class DataModule(LightningDataModule):
             items = self.items[split]
             made = items.describe() if hasattr(items, "describe") else f"{len(items):,} items"
             print(f"data: {split}: {line}, {made}")
+
+    def _checked(self, samples: Any, split: Split) -> Any:
+        """The samples without those that the task leaves out, which are counted on the screen."""
+        if not (left_out := self.task.check_samples(samples, split)):
+            return samples
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in Counter(left_out.values()).items())
+        if len(left_out) == len(samples):
+            raise DataError(f"data.{split}: nothing is left of {len(samples):,} samples: {counts}.")
+        self._told[split] += f", {counts}"
+        return [sample for i, sample in enumerate(samples) if i not in left_out]
 
     def name_broken(self) -> None:
         """Name the samples that workers could not read since the last call.

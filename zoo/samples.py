@@ -70,8 +70,43 @@ class ImageSample:
         return name.encode(errors="backslashreplace").decode()  # a file's name may have bytes that are no text
 
 
+@dataclass(frozen=True)
+class SpeechSample:
+    """A recording, or a part of one, with what is said in it if that is known.
+
+    Args:
+        audio: a path, the bytes of a file, a waveform ([frames], float or integer), or a call without arguments that
+            returns one of these.
+        text: the transcript.
+        name: what messages and predictions call it; empty for its path.
+        start: where the part begins, in seconds.
+        end: where it ends; None for the recording's own end.
+        rate: of a waveform, in Hz; None if it has the rate that the model wants.
+        times: (start, end, text) of what is said, in seconds of the recording, if that is known.
+        speaker: whose voice it is, or whatever else must not be both in training and in validation data.
+    """
+
+    audio: Any
+    text: str | None = None
+    name: str = ""
+    start: float = 0.0
+    end: float | None = None
+    rate: int | None = None
+    times: tuple[tuple[float, float, str], ...] | None = None
+    speaker: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it is; None as long as nobody has looked."""
+        return None if self.end is None else self.end - self.start
+
+    def __str__(self) -> str:
+        name = self.name or (str(self.audio) if isinstance(self.audio, (str, Path)) else "recording")
+        return name.encode(errors="backslashreplace").decode()  # a file's name may have bytes that are no text
+
+
 def as_samples(inputs: Any, kind: type) -> list[Any]:
-    """Samples of inputs to predict from, or of a single one: a text, a path, a picture is one input, not several.
+    """Samples of inputs to predict from, or of a single one: a text, a path, a waveform is one input, not several.
 
     Args:
         kind: the class of the samples; what is not one yet is wrapped in it.

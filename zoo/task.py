@@ -168,8 +168,9 @@ class Task(Display, LightningModule):
     def prediction_example(self, n: int) -> Batch | None:
         """As example_batch, for `predict_batch`, where that needs a measure of its own (generation, say)."""
 
-    def check_samples(self, samples: Sequence[Any], split: Split) -> None:
-        """Refuse samples that the network as it is cannot learn from or be measured on (an unknown class, say)."""
+    def check_samples(self, samples: Sequence[Any], split: Split) -> dict[int, str] | None:
+        """Refuse samples that the network as it is cannot learn from or be measured on (an unknown class, say); or
+        return those to leave out, by index, each with a reason as a count reads it: "longer than 448 tokens"."""
 
     def prepare(self, batch: Batch, draws: streams.Draws, split: Split) -> Batch:
         """A batch as `loss`, `evaluate` or `predict_batch` sees it, with whatever is drawn at random for it.
@@ -335,9 +336,7 @@ class Task(Display, LightningModule):
         """
         need(self, "predict_batch")
         if not hasattr(self, "sample_type"):
-            raise ConfigError(
-                f"{self.name} does not say what it predicts from. Set sample_type, the class of a sample."
-            )
+            raise ConfigError(f"{self.name} does not set sample_type, the class of the samples that it predicts from.")
         encoder, samples = self.encoder("predict"), as_samples(inputs, self.sample_type)
         return self.predict_from(encoder.collate(encoder.encode(samples)), seed) if samples else []
 

@@ -5,7 +5,6 @@
 
 import glob
 import os
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from zoo.data import image_arrays
 from zoo.data.image_arrays import Splits
 from zoo.errors import DataError
 from zoo.files import cache, endings, forms, sources
-from zoo.files.forms import Form, Found, RowError
+from zoo.files.forms import Form, Found
 from zoo.files.paths import follow
 from zoo.files.sources import NAMES, Columns, Wanted
 from zoo.files.tables import Reading
@@ -27,12 +26,11 @@ from zoo.images.reading import SUFFIXES
 from zoo.samples import ImageSample, Split
 
 _PATHS = pa.schema([("path", pa.large_string())])
-_INSIDE = pa.schema([("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))])  # as datasets has it
+_INSIDE = pa.schema([("image", forms.MEDIUM)])
 _LABEL = pa.field("label", pa.large_string())
 _ENDINGS = (*SUFFIXES, ".npz")
 _IMAGE_COLUMNS = ("image", "path", "file_name", "file", "filename", "img")
 _LABEL_COLUMNS = ("label", "labels", "class", "fine_label", "target")
-_IN_BRACES = re.compile(r"\{([^{}]+)\}")
 
 
 # Tables and the hub ---------------------------------------------------------------------------------------------
@@ -66,8 +64,8 @@ def rows(
 def _form(columns: Columns | None, image_column: str | None, label_column: str | None) -> Form | str:
     if columns is None:
         return Form("pictures", ("text",), _PATHS, lambda row: tuple(filter(None, [row["text"].strip()])), ImageSample)
-    parts = _IN_BRACES.findall(image_column or "")
-    named = {"label_column": [label_column], "image_column": parts or [image_column]}
+    parts = forms.in_braces(image_column)
+    named: dict[str, list[Any]] = {"label_column": [label_column], "image_column": parts or [image_column]}
     for setting, name in ((setting, name) for setting, names in named.items() for name in names):
         if name is not None and name not in columns:
             return f"has no column '{name}' (columns: {', '.join(columns)}). Set data.{setting} to one of them."
@@ -79,11 +77,14 @@ def _form(columns: Columns | None, image_column: str | None, label_column: str |
             f". Set data.image_column to the one that holds it."
         )
     kind = None if parts else columns[image]
-    is_inside = kind is not None and (pa.types.is_struct(kind) or pa.types.is_binary(kind))
+    is_inside = forms.is_medium(kind)
     stored = _INSIDE if is_inside else _PATHS
 
     def take(row: dict[str, Any]) -> tuple[Any, ...]:
-        picture = _picture(row, image) if is_inside else _filled(row, image, parts) if parts else _path(row, image)
+        if is_inside:
+            picture: Any = forms.media(row, image)
+        else:
+            picture = forms.filled(row, image) if parts else forms.path_in(row, image)
         if picture is None:
             return ()
         return (picture,) if label is None else (picture, forms.class_name(row, label))
@@ -92,45 +93,6 @@ def _form(columns: Columns | None, image_column: str | None, label_column: str |
     name = f"pictures at {image}" if parts else "pictures"
     whole = stored if label is None else stored.append(_LABEL)
     return Form(name, columns_, whole, take, ImageSample, plain=not parts)
-
-
-def _filled(row: dict[str, Any], pattern: str, columns: list[str]) -> str | None:
-    """The path that a pattern makes of a row: train/{id}.jpg."""
-    for name in columns:
-        if name not in row:
-            raise RowError(f"lacks '{name}' (has {', '.join(repr(name) for name in row) or 'nothing'})")
-        if not isinstance(row[name], (str, int, type(None))):
-            raise RowError(f"has {str(row[name])[:40]} for '{name}', which is no part of a path")
-    values = {name: "" if row[name] is None else str(row[name]).strip() for name in columns}
-    return _IN_BRACES.sub(lambda found: values[found[1]], pattern) if all(values.values()) else None
-
-
-def _path(row: dict[str, Any], column: str) -> str | None:
-    if column not in row:
-        raise RowError(f"lacks '{column}' (has {', '.join(repr(name) for name in row) or 'nothing'})")
-    if not isinstance(value := row[column], (str, type(None))):
-        raise RowError(f"has {str(value)[:40]} for '{column}', which is no path")
-    return value if value and value.strip() else None
-
-
-def _picture(row: dict[str, Any], column: str) -> dict[str, Any] | None:
-    """A picture inside the table, as `datasets` stores it."""
-    value = row[column] if isinstance(row[column], dict) else {"bytes": row[column]}
-    content, path = value.get("bytes"), value.get("path")
-    if not isinstance(content, (bytes, type(None))) or not isinstance(path, (str, type(None))):
-        raise RowError(f"has no picture for '{column}', but something else")
-    return {"bytes": content, "path": path} if content or path else None
-
-
-class _Cell:
-    """One picture of a memory-mapped table, read when it is called for."""
-
-    def __init__(self, table: Any, column: str, row: int):
-        self.table, self.column, self.row = table, column, row
-
-    def __call__(self) -> Any:
-        value = self.table.column(self.column)[self.row].as_py()
-        return value["bytes"] or value["path"]
 
 
 def _samples(found: Found, name: str) -> list[ImageSample]:
@@ -142,7 +104,7 @@ def _samples(found: Found, name: str) -> list[ImageSample]:
         folders = [path.parent for path in found.files]
         return [ImageSample(folders[files[i]] / paths[i] if files else Path(paths[i]), labels[i]) for i in rows]
     column = "image" if isinstance(found.table, cache.Table) else form.columns[0]
-    return [ImageSample(_Cell(found.table, column, i), labels[i], f"{name}#{i}") for i in rows]
+    return [ImageSample(forms.Cell(found.table, column, i), labels[i], f"{name}#{i}") for i in rows]
 
 
 # Folders and files ----------------------------------------------------------------------------------------------

@@ -90,14 +90,14 @@ class ImageData(DataModule):
         train = _share(kept, self.limit, self.seed) if self.limit else kept
         return {**parts, "train": train}, "{share} of each class"
 
-    def usable(self, samples: list[ImageSample], split: Split) -> list[ImageSample]:
+    def usable(self, samples: list[ImageSample], split: Split) -> tuple[list[ImageSample], list[str]]:
         """The samples whose files begin as pictures do."""
         source = self.sources[split] or self.sources["train"] or ""
         name = cache.key([follow(source).absolute(), split])
         broken = image_sources.check_headers(samples, name, reading.header)
         if broken:
             self.bad.add(split, [(str(samples[i]), reason) for i, reason in broken.items()], len(samples))
-        return [sample for i, sample in enumerate(samples) if i not in broken]
+        return [sample for i, sample in enumerate(samples) if i not in broken], []
 
     def summary(self, samples: list[ImageSample]) -> str:
         classes = len({sample.label for sample in samples if sample.label is not None})

@@ -4,6 +4,7 @@ A form says what rows are. A sequence of its samples answers by index and in ord
 (lengths, hash) is done by Arrow.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -66,6 +67,74 @@ def class_name(row: dict[str, Any], column: str) -> str | None:
     if isinstance(value, (dict, list)):
         raise RowError(f"has {str(value)[:40]} for '{column}', which is no name of a class")
     return None if value in (None, "") else str(value)
+
+
+# Media: pictures and recordings, by their paths or in the table itself ---------------------------------------------
+
+MEDIUM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""A picture or a recording inside a table, as `datasets` has it."""
+_IN_BRACES = re.compile(r"\{([^{}]+)\}")
+
+
+def is_medium(kind: pa.DataType | None) -> bool:
+    """Whether a column of this type has the files themselves, rather than their paths."""
+    return kind is not None and (pa.types.is_struct(kind) or pa.types.is_binary(kind))
+
+
+def in_braces(pattern: str | None) -> list[str]:
+    """The columns that a pattern names: id for train/{id}.jpg."""
+    return _IN_BRACES.findall(pattern or "")
+
+
+def filled(row: dict[str, Any], pattern: str) -> str | None:
+    """The path that a pattern makes of a row; None where a cell is empty."""
+    columns = in_braces(pattern)
+    for name in columns:
+        _has(row, name)
+        if not isinstance(row[name], (str, int, type(None))):
+            raise RowError(f"has {str(row[name])[:40]} for '{name}', which is no part of a path")
+    values = {name: "" if row[name] is None else str(row[name]).strip() for name in columns}
+    return _IN_BRACES.sub(lambda found: values[found[1]], pattern) if all(values.values()) else None
+
+
+def path_in(row: dict[str, Any], column: str) -> str | None:
+    """The path in a cell; None for an empty one."""
+    _has(row, column)
+    if not isinstance(value := row[column], (str, type(None))):
+        raise RowError(f"has {str(value)[:40]} for '{column}', which is no path")
+    return value if value and value.strip() else None
+
+
+def media(row: dict[str, Any], column: str) -> dict[str, Any] | None:
+    """A file inside the table, as MEDIUM; None for an empty cell."""
+    value = row[column] if isinstance(row[column], dict) else {"bytes": row[column]}
+    content, path = value.get("bytes"), value.get("path")
+    if not isinstance(content, (bytes, type(None))) or not isinstance(path, (str, type(None))):
+        raise RowError(f"has no file for '{column}', but something else")
+    return {"bytes": content, "path": path} if content or path else None
+
+
+def _has(row: dict[str, Any], column: str) -> None:
+    if column not in row:
+        raise RowError(f"lacks '{column}' (has {', '.join(repr(name) for name in row) or 'nothing'})")
+
+
+class Cell:
+    """One file inside a memory-mapped table, read when it is called for.
+
+    Args:
+        key: of all that is in the table, for what is remembered of it.
+    """
+
+    def __init__(self, table: Any, column: str, row: int, key: str = ""):
+        self.table, self.column, self.row, self.key = table, column, row, key
+
+    def __call__(self) -> Any:
+        value = self.table.column(self.column)[self.row].as_py()
+        return (value["bytes"] or value["path"]) if isinstance(value, dict) else value
+
+
+# Samples --------------------------------------------------------------------------------------------------------
 
 
 class Samples(Sequence):

@@ -67,7 +67,7 @@ def read(source: str, split: Split, wanted: Wanted) -> Found | None:
     else:
         notes: list[str] = []
         paths = files(source, split, notes)
-        found = _read_files(paths, wanted, notes) if paths else None
+        found = read_files(paths, wanted, notes) if paths else None
     if found is not None and not len(found.samples):
         raise DataError(f"{source} has no {wanted.noun} in it.")
     return found
@@ -223,7 +223,15 @@ def _of_one_kind(source: str, paths: list[Path]) -> list[Path]:
     return paths
 
 
-def _read_files(paths: list[Path], wanted: Wanted, notes: list[str]) -> Found:
+def read_files(paths: list[Path], wanted: Wanted, notes: list[str]) -> Found:
+    """The samples of files of one kind, in a fixed order.
+
+    Args:
+        notes: what was concluded about them already.
+
+    Raises:
+        DataError: they cannot be read.
+    """
     first, how = paths[0], wanted.reading
     is_text = kind(first) == ".txt"
     columns = None if is_text else tables.columns(first, how)

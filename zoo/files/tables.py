@@ -44,11 +44,13 @@ class Reading:
         separator: of a .csv or .tsv; None for a comma or a tab.
         encoding: None to detect it.
         documents: what a document of a .txt is: file, lines, or blank for what stands between blank lines.
+        quoted: whether a cell with a separator in it stands in quotes; else quotes are characters as others.
     """
 
     separator: str | None = None
     encoding: str | None = None
     documents: str = "file"
+    quoted: bool = True
 
 
 def unit(path: Path) -> str:
@@ -225,7 +227,10 @@ def other_separator(columns: list[str]) -> str | None:
 
 
 def _csv(path: Path, text: IO[str], how: Reading) -> Any:
-    return csv.reader(text, delimiter=_separator(path, how), strict=True)
+    separator = _separator(path, how)
+    if not how.quoted:
+        return csv.reader(text, delimiter=separator, quoting=csv.QUOTE_NONE, strict=True)
+    return csv.reader(text, delimiter=separator, strict=True)
 
 
 def _separator(path: Path, how: Reading) -> str:

@@ -70,10 +70,8 @@ def _formats() -> list[str]:
 
 
 def _learn_heic() -> None:
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise BrokenSampleError("HEIC pictures need pillow-heif: uv sync --extra heic") from error
+    import pillow_heif  # when the first one is met
+
     pillow_heif.register_heif_opener()
 
 
