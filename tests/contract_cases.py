@@ -40,7 +40,7 @@ class Case:
         prediction: flags of a prediction.
         inputs: three to predict from.
         exact: settings with which a prediction draws nothing at random.
-        calm: settings under which a picture or text is the same at every step.
+        calm: settings under which an image or text is the same at every step.
     """
 
     task_class: type[zoo.Task]
@@ -104,10 +104,17 @@ def tiny_vit(folder: Path) -> Path:
 
 def image_classification(model: Path, text: Path) -> Case:
     """A small ViT, as batch statistics would couple the samples of a batch; with augmentation and both ways to mix."""
-    augmentation = {"scale": 0.5, "policy": "rand", "erase": 0.5, "mixup": 0.2, "cutmix": 0.5, "label_smoothing": 0.1}
+    augmentation = {
+        "scale": 0.5,
+        "policy": "randaugment",
+        "random_erasing": 0.5,
+        "mixup": 0.2,
+        "cutmix": 0.5,
+        "label_smoothing": 0.1,
+    }
     data = {"train": "python:sklearn.datasets.load_digits", "limit": 37, "validation_fraction": 0.02, "num_workers": 0}
-    picture = text.with_name("digit.png")
-    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(picture)
+    image = text.with_name("digit.png")
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(image)
     return Case(
         task_class=zoo.ImageClassification,
         settings={
@@ -116,9 +123,9 @@ def image_classification(model: Path, text: Path) -> Case:
         },
         data_class=zoo.ImageData,
         data_settings=data,
-        prediction=["--image", str(picture)],
+        prediction=["--image", str(image)],
         inputs=[np.full((8, 8), 40 * i, dtype=np.uint8) for i in range(3)],
-        calm={"augmentation": Augmentation(scale=1, flip=0)},
+        calm={"augmentation": Augmentation(scale=1, hflip=0)},
     )
 
 

@@ -28,7 +28,7 @@ def put_dataset(name: str, subset: str, splits: dict[str, list[str]]) -> None:
 
 
 def put_rows(name: str, subset: str, splits: dict[str, list[dict[str, Any]]], features: datasets.Features) -> None:
-    """Rows of any kind, likewise. Pictures are {"bytes": content of a file, "path": None}."""
+    """Rows of any kind, likewise. Images are {"bytes": content of a file, "path": None}."""
     owner, _, short = name.partition("/")
     folder = Path(os.environ["HF_HOME"]) / "datasets" / f"{owner}___{short}" / subset / "0.0.0" / COMMIT
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ COUNT = 24
 class Line(zoo.Task):
     sample_type = tuple
 
-    def encoder(self, split: Split) -> zoo.Encoder:
+    def processor(self, split: Split) -> zoo.Processor:
         return Points()
 
     def configure_model(self) -> None:
@@ -32,7 +32,7 @@ class Line(zoo.Task):
         return error.square().sum(), len(error)
 
 
-class Points(zoo.Encoder):
+class Points(zoo.Processor):
     def encode(self, samples: Sequence[Any]) -> list[Item]:
         return [{"x": torch.tensor(x), "y": torch.tensor(y)} for x, y in samples]
 

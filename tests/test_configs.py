@@ -58,20 +58,20 @@ def smaller(tmp_path: Path) -> dict[str, list[str]]:
         for i in range(5):
             (tmp_path / "leaves" / name).mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (40, 30), colour).save(tmp_path / "leaves" / name / f"{i}.jpg")
-    pictures = [
+    images = [
         "--trainer.max_epochs=2",
         "--trainer.check_val_every_n_epoch=2",
         "--data.num_workers=0",
         f"--data.train={tmp_path / 'leaves'}",
         "--model.image_size=32",
     ]
-    vit = [f"--model.pretrained={tiny_vit(tmp_path / 'vit')}", *pictures]
+    vit = [f"--model.pretrained={tiny_vit(tmp_path / 'vit')}", *images]
     short = ("fashion_mnist_short", "cifar10_short")
     resnets = ("resnet_scratch", "fashion_mnist_resnet18", "cifar10_resnet18", *short)
     return (
         SMALLER
         | dict.fromkeys(("vit_finetune", "cifar10_probe", "cifar10_finetune"), vit)
-        | dict.fromkeys(resnets, pictures)
+        | dict.fromkeys(resnets, images)
     )
 
 
@@ -82,7 +82,7 @@ def test_the_config_trains_and_exports(config: Path, here: Path, zoo_command: An
     assert f"run: runs/{config.stem}/1" in said
     run = here / "runs" / config.stem / "1"
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"] == 2
-    assert json.loads((run / "metrics.json").read_text())["fit"]["protocol"]["step"] == 2
+    assert json.loads((run / "metrics.json").read_text())["fit"]["eval_settings"]["step"] == 2
     assert (run / "model" / "model.safetensors").is_file()
 
 
@@ -102,5 +102,8 @@ def test_the_zero_shot_baseline_follows_the_published_protocol(here: Path, zoo_c
     code, _said, _ = zoo_command("test", *(f"--config={config}" for config in configs), "--trainer.accelerator=cpu")
     assert code == 0
     measured = json.loads((here / "runs/gpt2_finetune/pretrained/metrics.json").read_text())["test"]
-    assert measured["protocol"] | {"window": 1024, "stride": 1024, "weights": "pretrained"} == measured["protocol"]
-    assert "1 documents" in measured["protocol"]["data"]
+    assert (
+        measured["eval_settings"] | {"window": 1024, "stride": 1024, "weights": "pretrained"}
+        == measured["eval_settings"]
+    )
+    assert "1 documents" in measured["eval_settings"]["data"]

@@ -72,10 +72,10 @@ def test_with_dropout_every_step_and_piece_draws_its_own_masks(case: Case):
 
 def test_padding_does_not_change_the_loss(case: Case):
     task, items = prepared(case)
-    encoder = task.encoder("train")
+    processor = task.processor("train")
     short, long = items[len(items) - 1], items[0]
-    together = microbatch.named(task.loss(encoder.collate([short, long])))["loss"]
-    apart = [microbatch.named(task.loss(encoder.collate([item])))["loss"] for item in (short, long)]
+    together = microbatch.named(task.loss(processor.collate([short, long])))["loss"]
+    apart = [microbatch.named(task.loss(processor.collate([item])))["loss"] for item in (short, long)]
     assert together[1] == sum(count for _, count in apart)
     assert torch.allclose(together[0], torch.stack([total for total, _ in apart]).sum(), rtol=1e-5)
 
@@ -85,7 +85,7 @@ def test_the_validation_loss_does_not_depend_on_the_batch_size(case: Case, size:
     def measured(eval_batch_size: int) -> float:
         task = case.task()
         trainer(0).validate(task, datamodule=case.data(eval_batch_size=eval_batch_size), verbose=False)
-        return task.last_figures["loss"]
+        return task.last_metrics["loss"]
 
     assert measured(size) == pytest.approx(measured(9), rel=1e-6)
 
@@ -149,8 +149,8 @@ def test_a_task_overfits_one_batch(case: Case):
 
 def test_no_real_batch_is_larger_than_the_example_batch(case: Case):
     task, items = prepared(case)
-    encoder = task.encoder("train")
-    real = encoder.collate([encoder.augment(items[i], torch.Generator()) for i in range(5)])
+    processor = task.processor("train")
+    real = processor.collate([processor.augment(items[i], torch.Generator()) for i in range(5)])
     example = task.example_batch(5)
     assert real.keys() <= example.keys()
     for name, tensor in ((name, value) for name, value in real.items() if isinstance(value, torch.Tensor)):
@@ -172,9 +172,9 @@ def test_a_run_is_tested_and_asked_for_predictions(case: Case, here: Path, zoo_c
     assert "runs/case/1" in said
     code, said, _ = zoo_command("test")
     assert code == 0
-    figures = json.loads((here / "runs/case/1/metrics.json").read_text())
-    assert figures["test"]["figures"]["loss"] > 0
-    assert figures["test"]["protocol"]["weights"].endswith("step=3.ckpt")
+    metrics = json.loads((here / "runs/case/1/metrics.json").read_text())
+    assert metrics["test"]["metrics"]["loss"] > 0
+    assert metrics["test"]["eval_settings"]["weights"].endswith("step=3.ckpt")
     code, said, _ = zoo_command("predict", *case.prediction)
     assert code == 0
     assert len((here / "runs/case/1/predictions.jsonl").read_text().splitlines()) == 1

@@ -32,19 +32,19 @@ def test_an_attempt_that_ran_out_of_memory_leaves_nothing_behind(case: Case, whe
     """Bit for bit the run that had the smaller pieces from that step on; with dropout, clipping, and gradients of
     earlier pieces to be forgotten."""
     full = Full(room=1, where=where, first_step=2, last_piece=True)
-    disturbed = trained_in_pieces(case, full, name)
+    disturbed = trained_in_micro_batches(case, full, name)
     assert full.failures == [(2, 2)]
     assert torch.equal(disturbed, with_smaller_pieces_from_step_2(case, name))
 
 
-def trained_in_pieces(case: Case, callback: Callback, name: str) -> torch.Tensor:
+def trained_in_micro_batches(case: Case, callback: Callback, name: str) -> torch.Tensor:
     of_trainer = precision(name) | {"gradient_clip_val": 0.5}
     return trained(case, callback, of_trainer=of_trainer, dropout=0.2, micro_batch_size=3)
 
 
 @cache
 def with_smaller_pieces_from_step_2(case: Case, name: str) -> torch.Tensor:
-    return trained_in_pieces(case, Sizes({2: 2}), name)
+    return trained_in_micro_batches(case, Sizes({2: 2}), name)
 
 
 def test_a_resumed_run_begins_with_the_size_that_fits(case: Case, tmp_path: Path):
@@ -122,11 +122,11 @@ def test_out_of_memory_outside_of_a_step_has_the_same_exit_code(
 
 
 @pytest.mark.parametrize("stage", ["validate", "test"])
-def test_out_of_memory_in_evaluation_changes_no_figure(case: Case, monkeypatch: pytest.MonkeyPatch, stage: str):
+def test_out_of_memory_in_evaluation_changes_no_metric(case: Case, monkeypatch: pytest.MonkeyPatch, stage: str):
     def measured() -> dict[str, float]:
         task = case.task()
         getattr(trainer(0), stage)(task, datamodule=case.data(), verbose=False)
-        return task.last_figures
+        return task.last_metrics
 
     whole = measured()
     attempts = fail_in(monkeypatch, case, "evaluate", room=2)

@@ -14,7 +14,7 @@ from zoo.data import text
 from zoo.errors import ConfigError, DataError
 from zoo.files.forms import Found
 from zoo.loading.order import Order
-from zoo.tokens.encoders import TokenEncoder
+from zoo.tokens.processors import TokenProcessor
 
 LENGTHS = [(7 * i) % 101 + 1 for i in range(103)]
 
@@ -118,7 +118,7 @@ def test_a_new_modality_writes_only_its_samples(tiny_gpt2):
 
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=16, optimizer=ADAMW)
     trainer(2).fit(task, datamodule=Lines(batch_size=4))
-    assert task.last_figures["tokens"] > 0
+    assert task.last_metrics["tokens"] > 0
 
 
 class Lines(zoo.DataModule):
@@ -158,16 +158,16 @@ def test_a_sources_own_splits_win_then_a_part_of_train_then_the_validation_data(
 
 @pytest.fixture
 def encodings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
-    """An empty cache, and how many samples each call of the encoder got."""
+    """An empty cache, and how many samples each call of the processor got."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     calls: list[int] = []
-    encode = TokenEncoder.encode
+    encode = TokenProcessor.encode
 
-    def counted(self: TokenEncoder, samples: list) -> list:
+    def counted(self: TokenProcessor, samples: list) -> list:
         calls.append(len(samples))
         return encode(self, samples)
 
-    monkeypatch.setattr(TokenEncoder, "encode", counted)
+    monkeypatch.setattr(TokenProcessor, "encode", counted)
     return calls
 
 

@@ -40,10 +40,10 @@ def test_a_loss_of_several_pairs_is_logged_by_name_and_trains(tiny_gpt2: Path, t
             scale = sum((p**2).sum() for p in self.parameters())
             return {"tokens": (total, count), "decay": (scale * len(batch["targets"]), len(batch["targets"]))}
 
-        def count(self, batch: dict[str, Any]) -> Any:
+        def count_targets(self, batch: dict[str, Any]) -> Any:
             return {"tokens": (batch["targets"] != -100).sum(), "decay": torch.tensor(len(batch["targets"]))}
 
-        def figures(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
+        def compute_metrics(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
             return {"loss": means["tokens"], "decay": means["decay"]}
 
     def logged(size: int | None) -> dict[str, float]:
@@ -91,7 +91,7 @@ def test_a_loss_that_is_no_pair_is_named_in_one_line(what: str, how: str):
         def loss(self, batch: dict[str, Any]) -> Any:
             return returned(*super().loss(batch))
 
-        def count(self, batch: dict[str, Any]) -> Any:
+        def count_targets(self, batch: dict[str, Any]) -> Any:
             return {"loss": torch.tensor(8), "other": torch.tensor(8)}
 
     with pytest.raises(ConfigError) as caught:
@@ -110,7 +110,7 @@ def test_what_a_task_has_not_written_is_named_before_it_is_needed():
     with pytest.raises(ConfigError, match=r"toy.Toy has no predict_batch\(\).* Write predict_batch\(self, batch\)"):
         task.predict([1])
     with pytest.raises(ConfigError, match=r"toy.Toy has no save_model\(\).* Write save_model\(self, folder\)"):
-        need(task, "encoder", "loss", "save_model")
+        need(task, "processor", "loss", "save_model")
 
 
 @pytest.mark.parametrize("how", ["fit", "validate", "test", "predict"])

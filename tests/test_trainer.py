@@ -73,15 +73,15 @@ def test_a_strategy_that_shards_is_refused_for_now(strategy: str):
 
 
 @pytest.fixture
-def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine whose driver shows a card that torch cannot use."""
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose driver shows a GPU that torch cannot use."""
     (tmp_path / "nvidia-smi").write_text(SMI)
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-@pytest.mark.usefixtures("card")
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(
     ("cuda", "says"),
     [
@@ -89,7 +89,7 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("13.0", "driver 470.10.*CUDA 13.0.*--trainer.accelerator cpu"),
     ],
 )
-def test_a_card_that_torch_cannot_use_stops_with_the_remedy(
+def test_a_gpu_that_torch_cannot_use_stops_with_the_remedy(
     cuda: str | None, says: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(torch.version, "cuda", cuda)
@@ -98,7 +98,7 @@ def test_a_card_that_torch_cannot_use_stops_with_the_remedy(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.usefixtures("card")
+@pytest.mark.usefixtures("gpu")
 def test_the_cpu_can_be_insisted_on():
     assert zoo.Trainer(max_steps=1, accelerator="cpu", logger=False).max_epochs == -1
 

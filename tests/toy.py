@@ -12,7 +12,7 @@ import zoo
 SGD = partial(torch.optim.SGD, lr=0.05)
 
 
-class Rows(zoo.Encoder):
+class Rows(zoo.Processor):
     def encode(self, samples: Sequence[Any]) -> list[dict[str, Any]]:
         return [{"x": x, "y": y} for x, y in samples]
 
@@ -31,7 +31,7 @@ class Toy(zoo.Task):
                 nn.init.uniform_(p, -0.5, 0.5)
         self.network = nn.Sequential(*layers)
 
-    def encoder(self, split: Any) -> Rows:
+    def processor(self, split: Any) -> Rows:
         return Rows()
 
     def loss(self, batch: dict[str, Any]) -> Any:

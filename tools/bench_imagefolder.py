@@ -1,8 +1,8 @@
-"""A folder of pictures read by zoo's own walk and by `imagefolder` of datasets: time and memory.
+"""A folder of images read by zoo's own walk and by `imagefolder` of datasets: time and memory.
 
     python tools/bench_imagefolder.py --files 20000
 
-Each side in a process of its own with empty caches: list the folder, list it again, read every picture once. zoo looks
+Each side in a process of its own with empty caches: list the folder, list it again, read every image once. zoo looks
 into every header as it lists; imagefolder does not.
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
     count = parser.parse_args().files
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        _pictures(Path("pictures"), count)
+        _pictures(Path("images"), count)
         print("side         list    again   read all   memory listed   memory read")
         for name, look in {"zoo": zoo_list, "imagefolder": datasets_list}.items():
             in_a_child(lambda name=name, look=look: _measure(name, look, count))
@@ -49,15 +49,15 @@ def _pictures(folder: Path, count: int) -> None:
 
 
 def zoo_list() -> Iterable[Any]:
-    found = image_sources.arrays("pictures")
+    found = image_sources.arrays("images")
     assert found is not None
     samples = found.splits["train"]
-    assert not image_sources.check_headers(samples, "pictures", reading.header)
+    assert not image_sources.check_headers(samples, "images", reading.header)
     return [sample.image for sample in samples]
 
 
 def datasets_list() -> Iterable[Any]:
-    found = datasets.load_dataset("imagefolder", data_dir="pictures", cache_dir="cache", split="train")
+    found = datasets.load_dataset("imagefolder", data_dir="images", cache_dir="cache", split="train")
     pictures = found.cast_column("image", datasets.Image(decode=False))
     labels = [found.features["label"].int2str(label) for label in found["label"]]
     assert len(labels) == len(pictures)

@@ -1,9 +1,9 @@
-"""What it would buy and cost to move activations or the optimizer's state to the computer's memory. Without a card.
+"""What it would buy and cost to move activations or the optimizer's state to the computer's memory. Without a GPU.
 
     python tools/bench_offload.py
 
 GPT-2 (124M) with random weights, bf16 autocast, head in chunks: one forward and backward pass on the CPU. The meter
-counts the bytes that a card would hold; what is moved away is not counted, and counted as traffic each way. The time
+counts the bytes that a GPU would hold; what is moved away is not counted, and counted as traffic each way. The time
 that the traffic takes is reckoned from the bus, and assumes that nothing of it is hidden behind computing.
 """
 
@@ -42,7 +42,7 @@ class Card(probe.CpuMeter):
 
 
 def offloaded(card: Card, weights: set[int]) -> saved_tensors_hooks:
-    """As torch's save_on_cpu, but for weights, which stay on the card anyway."""
+    """As torch's save_on_cpu, but for weights, which stay on the GPU anyway."""
 
     def pack(tensor: Tensor) -> Any:
         if tensor.untyped_storage().data_ptr() in weights or tensor.numel() < 1024:
@@ -93,7 +93,7 @@ def total(network: Any, ids: Tensor) -> Tensor:
 
 
 def main() -> None:
-    print(f"{SAMPLES} x {LENGTH} tokens; figures for one sample")
+    print(f"{SAMPLES} x {LENGTH} tokens; numbers for one sample")
     for checkpointing in (False, True):
         for offload in (False, True):
             peak, moved = (value / SAMPLES / 1e6 for value in measured(checkpointing, offload))

@@ -3,9 +3,9 @@
     uv run --with trl --with accelerate python tools/bench_text.py --text tinyshakespeare.txt --tokenizer gpt2
     … --litgpt-python OTHER/bin/python          LitGPT wants other versions, so it has an environment of its own
 
-Every rival trains the same Llama from the same kind of weights with AdamW (fused), constant rate and clipping on the
-same text, line by line: a line is a document. Rivals take turns, each in a process of its own, with the same number of
-threads. Tokens are real ones: predicted, neither padding nor the first of a document. Time is that of training steps
+Every baseline trains the same Llama from the same kind of weights with AdamW (fused), constant rate and clipping on the
+same text, line by line: a line is a document. Baselines take turns, each in a process of its own, with the same number
+of threads. Tokens are real ones: predicted, neither padding nor the first of a document. Time is that of training steps
 alone, the first two left out for the rate; zoo has the large pages that its command asks for. The validation loss is
 taken between steps, by the same code for all.
 """
@@ -31,7 +31,7 @@ OnStep = Callable[[Any, int], bool]
 """After a step: the network, the real tokens of the step; answers whether to stop."""
 
 
-# What every rival is given ----------------------------------------------------------------------------------------
+# What every baseline is given ----------------------------------------------------------------------------------------
 
 
 def prepare(text: Path, tokenizer: str, folder: Path) -> None:
@@ -40,7 +40,7 @@ def prepare(text: Path, tokenizer: str, folder: Path) -> None:
     from transformers import AutoTokenizer
 
     from zoo.samples import TextSample
-    from zoo.tokens.encoders import TokenEncoder
+    from zoo.tokens.processors import TokenProcessor
 
     lines = [line for line in text.read_text("utf-8").splitlines() if line.strip()]
     held = len(lines) // 20
@@ -48,11 +48,11 @@ def prepare(text: Path, tokenizer: str, folder: Path) -> None:
     (folder / "validation.txt").write_text("\n".join(lines[-held:]), "utf-8")
     words = AutoTokenizer.from_pretrained(tokenizer)
     words.save_pretrained(folder / "tokenizer")
-    for packing in (True, "joined"):
-        encoder = TokenEncoder(words, LENGTH, LENGTH, packing)
+    for packing in (True, "concat"):
+        processor = TokenProcessor(words, LENGTH, LENGTH, packing)
         for split in ("train", "validation"):
             samples = [TextSample(line) for line in (folder / f"{split}.txt").read_text("utf-8").splitlines()]
-            windows = encoder.arrange(Dataset.from_list(encoder.encode(samples)).with_format("numpy"))
+            windows = processor.pack(Dataset.from_list(processor.encode(samples)).with_format("numpy"))
             full = [w for w in windows if len(w["input_ids"]) == LENGTH]  # tensors of one size for everyone
             named = {
                 k: torch.stack([torch.tensor(w[k], dtype=torch.long) for w in full])
@@ -76,7 +76,7 @@ def shifted(windows: dict[str, torch.Tensor]) -> torch.Tensor:
     return labels
 
 
-# The rivals -------------------------------------------------------------------------------------------------------
+# The baselines -------------------------------------------------------------------------------------------------------
 
 
 def zoo(folder: Path, on_step: OnStep, packing: Any = True) -> None:
@@ -106,9 +106,9 @@ def zoo(folder: Path, on_step: OnStep, packing: Any = True) -> None:
     trainer.fit(task, datamodule=data)
 
 
-def zoo_joined(folder: Path, on_step: OnStep) -> None:
+def zoo_concat(folder: Path, on_step: OnStep) -> None:
     """Attention looks across the ends of lines: no mask."""
-    zoo(folder, on_step, "joined")
+    zoo(folder, on_step, "concat")
 
 
 def bare(folder: Path, on_step: OnStep) -> None:
@@ -226,13 +226,13 @@ def litgpt(folder: Path, on_step: OnStep) -> None:
                 return
 
 
-RIVALS = {f.__name__: f for f in (zoo, zoo_joined, bare, hf_trainer, trl, padded, litgpt)}
+BASELINES = {f.__name__: f for f in (zoo, zoo_concat, bare, hf_trainer, trl, padded, litgpt)}
 
 
 # Measuring --------------------------------------------------------------------------------------------------------
 
 
-def measure(rival: str, folder: Path, steps: int, target: float | None, cap: float) -> dict[str, Any]:
+def measure(baseline: str, folder: Path, steps: int, target: float | None, cap: float) -> dict[str, Any]:
     """Train until `steps`, or until the validation loss is `target`, or for `cap` seconds of training."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     validation = torch.load(folder / "validation-True.pt")
@@ -252,7 +252,7 @@ def measure(rival: str, folder: Path, steps: int, target: float | None, cap: flo
         started = time.perf_counter()
         return done
 
-    RIVALS[rival](folder, on_step)
+    BASELINES[baseline](folder, on_step)
     rates = [t / s for t, s in zip(tokens[1:], seconds[1:], strict=True)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -275,15 +275,15 @@ def validation_loss(network: Any, windows: dict[str, torch.Tensor]) -> float:
     return total / count
 
 
-def in_its_own_process(rival: str, folder: Path, python: str, **settings: Any) -> dict[str, Any] | None:
+def in_its_own_process(baseline: str, folder: Path, python: str, **settings: Any) -> dict[str, Any] | None:
     flags = [f"--{name}={value}" for name, value in settings.items()]
-    command = [python, __file__, "--rival", rival, "--folder", str(folder), *flags]
+    command = [python, __file__, "--baseline", baseline, "--folder", str(folder), *flags]
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
-    if rival.startswith("zoo"):
+    if baseline.startswith("zoo"):
         quiet["THP_MEM_ALLOC_ENABLE"] = "1"  # as the `zoo` command does
     found = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **quiet}, check=False)
     if found.returncode:
-        print(f"{rival}: {found.stderr.strip().splitlines()[-1]}", flush=True)
+        print(f"{baseline}: {found.stderr.strip().splitlines()[-1]}", flush=True)
         return None
     return json.loads(found.stdout.strip().splitlines()[-1])
 
@@ -291,55 +291,53 @@ def in_its_own_process(rival: str, folder: Path, python: str, **settings: Any) -
 def compare(args: argparse.Namespace) -> None:
     folder = Path(tempfile.mkdtemp(prefix="bench-text-"))
     prepare(args.text, args.tokenizer, folder)
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in args.rivals}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in args.baselines}
     python = {"litgpt": args.litgpt_python or sys.executable}
     for _ in range(args.rounds):
-        for rival in args.rivals:
-            steps = 4 if rival == "padded" else args.steps
-            one = in_its_own_process(rival, folder, python.get(rival, sys.executable), steps=steps)
-            found[rival] += [one] if one else []
+        for baseline in args.baselines:
+            steps = 4 if baseline == "padded" else args.steps
+            one = in_its_own_process(baseline, folder, python.get(baseline, sys.executable), steps=steps)
+            found[baseline] += [one] if one else []
     threads = os.environ["OMP_NUM_THREADS"]
     print(f"{args.rounds} rounds of {args.steps} steps of {BATCH} x {LENGTH} tokens, {threads} threads")
-    print("rival | real tokens/s, median of rounds (min .. max) | zoo is faster by | memory grown by, GB")
-    for rival, runs in found.items():
+    print("baseline | real tokens/s, median of rounds (min .. max) | zoo is faster by | memory grown by, GB")
+    for baseline, runs in found.items():
         if not runs:
             continue
         rates = [run["rate"] for run in runs]
         ratios = [a["rate"] / b["rate"] for a, b in zip(found["zoo"], runs, strict=False)]
         grown = statistics.median(run["grown"] for run in runs)
         rate, faster = statistics.median(rates), statistics.median(ratios)
-        print(f"{rival} | {rate:,.0f} ({min(rates):,.0f} .. {max(rates):,.0f}) | {faster:.2f} | {grown:.2f}")
+        print(f"{baseline} | {rate:,.0f} ({min(rates):,.0f} .. {max(rates):,.0f}) | {faster:.2f} | {grown:.2f}")
     if args.target:
-        print(
-            f"rival | seconds of training until the validation loss is {args.target} (none: loss when the time was up)"
-        )
-        for rival in (name for name in args.rivals if name != "litgpt"):
-            one = in_its_own_process(rival, folder, sys.executable, steps=10_000, target=args.target, cap=args.cap)
+        print(f"baseline | seconds of training until the validation loss is {args.target} (else the loss in the end)")
+        for baseline in (name for name in args.baselines if name != "litgpt"):
+            one = in_its_own_process(baseline, folder, sys.executable, steps=10_000, target=args.target, cap=args.cap)
             if one:
                 reached = (
                     f"{one['seconds']:.0f}"
                     if one["loss"] <= args.target
                     else f"none ({one['loss']:.2f} after {one['seconds']:.0f})"
                 )
-                print(f"{rival} | {reached}", flush=True)
+                print(f"{baseline} | {reached}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", type=Path)
     parser.add_argument("--tokenizer")
-    parser.add_argument("--rivals", nargs="*", default=["zoo", "zoo_joined", "bare", "hf_trainer", "trl", "padded"])
+    parser.add_argument("--baselines", nargs="*", default=["zoo", "zoo_concat", "bare", "hf_trainer", "trl", "padded"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--target", type=float)
     parser.add_argument("--cap", type=float, default=120)
     parser.add_argument("--litgpt-python")
-    parser.add_argument("--rival", help=argparse.SUPPRESS)
+    parser.add_argument("--baseline", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
-    if args.rival:
-        print(json.dumps(measure(args.rival, args.folder, args.steps, args.target, args.cap)))
+    if args.baseline:
+        print(json.dumps(measure(args.baseline, args.folder, args.steps, args.target, args.cap)))
     else:
         compare(args)
 

@@ -2,7 +2,7 @@
 
     python tools/bench_text_reading.py
 
-Each figure is of a process of its own: seconds without imports, and the peak of its memory above that after imports.
+Each number is of a process of its own: seconds without imports, and the peak of its memory above that after imports.
 """
 
 import json

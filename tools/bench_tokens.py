@@ -2,7 +2,7 @@
 
     uv run python tools/bench_tokens.py --text tinyshakespeare.txt --tokenizer gpt2
 
-The text is repeated, each time a little different, as lines and as one document. Rivals take turns.
+The text is repeated, each time a little different, as lines and as one document. Baselines take turns.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from transformers import AutoTokenizer
 
 from zoo.datamodule import _write_items
 from zoo.samples import TextSample
-from zoo.tokens.encoders import TokenEncoder
+from zoo.tokens.processors import TokenProcessor
 
 
 def zoo(texts: list[str], tokenizer: Any, folder: Path) -> int:
     samples = [TextSample(text) for text in texts]
-    _write_items(folder / "zoo.arrow", TokenEncoder(tokenizer, 512, 512), samples)
+    _write_items(folder / "zoo.arrow", TokenProcessor(tokenizer, 512, 512), samples)
     written = datasets.Dataset.from_file(str(folder / "zoo.arrow"))
     return sum(chunk.value_lengths().to_numpy().sum() for chunk in written.data.column("input_ids").chunks)
 
@@ -50,20 +50,20 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
     whole = [f"{i} {args.text.read_text('utf-8')}" for i in range(args.repeats)]
     lines = [line for text in whole for line in text.splitlines() if line.strip()]
-    print("texts | rival | million tokens | tokens/s, median | zoo is faster by")
+    print("texts | baseline | million tokens | tokens/s, median | zoo is faster by")
     for name, texts in (("lines", lines), ("documents of a megabyte", whole), ("one document", ["\n".join(whole)])):
         seconds: dict[str, list[float]] = {"zoo": [], "datasets.map": []}
         counts = {}
         for _ in range(args.rounds):
-            for rival, work in (("zoo", zoo), ("datasets.map", mapped)):
+            for baseline, work in (("zoo", zoo), ("datasets.map", mapped)):
                 with tempfile.TemporaryDirectory() as folder:
                     start = time.perf_counter()
-                    counts[rival] = int(work(texts, tokenizer, Path(folder)))
-                    seconds[rival].append(time.perf_counter() - start)
-        for rival, taken in seconds.items():
+                    counts[baseline] = int(work(texts, tokenizer, Path(folder)))
+                    seconds[baseline].append(time.perf_counter() - start)
+        for baseline, taken in seconds.items():
             ratio = statistics.median(b / a for a, b in zip(seconds["zoo"], taken, strict=True))
-            rate = counts[rival] / statistics.median(taken)
-            print(f"{name} | {rival} | {counts[rival] / 1e6:.2f} | {rate:,.0f} | {ratio:.2f}", flush=True)
+            rate = counts[baseline] / statistics.median(taken)
+            print(f"{name} | {baseline} | {counts[baseline] / 1e6:.2f} | {rate:,.0f} | {ratio:.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How fast zoo trains on pictures and reads them, beside timm's own train.py and a bare PyTorch loop.
+"""How fast zoo trains on images and reads them, beside timm's own train.py and a bare PyTorch loop.
 
     python tools/bench_vision.py --threads 2
 
 Three tables. *Step*: batches that lie ready in memory, so that only the loops differ. *Training*: JPEG files on disk,
 each side with its own loader. *Loader*: decoding and augmentation alone, in 1 and 2 worker processes. All sides have
-the same network, optimizer, pictures, crops and number of threads; they take turns for several rounds, and a ratio is
+the same network, optimizer, images, crops and number of threads; they take turns for several rounds, and a ratio is
 the median of the ratios of the rounds. Each is measured in a process of its own. zoo is run as its command line runs
 it, with all that it watches and writes.
 
@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--small", help="an .npz with x_train: real small pictures (CIFAR-10) for the second table")
+    parser.add_argument("--small", help="an .npz with x_train: real small images (CIFAR-10) for the second table")
     parser.add_argument("--tables", nargs="+", default=["step", "training", "loader"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of the third table")
     parser.add_argument("--networks", nargs="+", default=[*NETWORKS], choices=[*NETWORKS], help="of the first table")
@@ -318,7 +318,7 @@ def _normalised(images: torch.Tensor) -> torch.Tensor:
     return (images / 255 - 0.5) / 0.5
 
 
-# Pictures -------------------------------------------------------------------------------------------------------
+# Images -------------------------------------------------------------------------------------------------------
 
 
 def _small(source: str | None) -> Path:
@@ -350,8 +350,8 @@ def _save(name: str, pictures: Iterable[Image.Image], quality: int) -> Path:
     folder = Path(name).absolute()
     for i in range(CLASSES):
         (folder / str(i)).mkdir(parents=True)
-    for i, picture in enumerate(pictures):
-        picture.save(folder / str(i % CLASSES) / f"{i}.jpg", quality=quality)
+    for i, image in enumerate(pictures):
+        image.save(folder / str(i % CLASSES) / f"{i}.jpg", quality=quality)
     return folder
 
 

@@ -112,7 +112,7 @@ KINDS: dict[str, list[Files]] = {
                      {"a.jsonl": jsonl([{"path": "a.png", "label": 7}])},
                      {"a.parquet": parquet([{"image": {"bytes": picture("png"), "path": None}, "label": 1}], "none")},
                      {"a.txt": "größe.png\nb.png\n".encode("latin-1")}],
-    "pictures": [{"a.png": picture("png")}, {"a.jpg": picture("jpeg")}, {"a.jpg": picture("jpeg", progressive=True)},
+    "images": [{"a.png": picture("png")}, {"a.jpg": picture("jpeg")}, {"a.jpg": picture("jpeg", progressive=True)},
                  {"a.webp": picture("webp")}, {"a.webp": picture("webp", lossless=True)}, {"a.gif": picture("gif")},
                  {"a.bmp": picture("bmp")}, {"a.ppm": picture("ppm")}, {"a.jpg": picture("jpeg2000")},
                  {"a.avif": picture("avif")},
@@ -179,7 +179,7 @@ def look(image: Any) -> None:
 
 
 READERS: dict[str, Callable[[Path, random.Random], None]] = dict.fromkeys(KINDS, texts)
-READERS |= {"image tables": image_table, "pictures": images, "npz": image_table, "idx": images, "cifar": images}
+READERS |= {"image tables": image_table, "images": images, "npz": image_table, "idx": images, "cifar": images}
 
 
 def read_one(kind: str, number: int, seed: int, folder: Path) -> str:

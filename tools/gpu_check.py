@@ -75,7 +75,7 @@ def machine() -> list[str]:
     from zoo.command import gpu
 
     device = torch.cuda.get_device_properties(0)
-    driver = next((one.driver for one in gpu.cards()), "unknown")
+    driver = next((one.driver for one in gpu.listed()), "unknown")
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return [
         f"### {device.name}, {datetime.date.today()}",

@@ -3,7 +3,7 @@
     uv run python tools/memory_text.py
 
 Counted are the bytes of all tensors alive, on a CPU, in the forward and backward pass of GPT-2 small's shape with four
-layers; "under autocast" is bfloat16, which a CPU has too and which allocates as float16 does on a card.
+layers; "under autocast" is bfloat16, which a CPU has too and which allocates as float16 does on a GPU.
 """
 
 import torch

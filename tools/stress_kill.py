@@ -191,7 +191,7 @@ class Stress:
         a, b = (checkpoint.read(run.checkpoint_of(where, "last")) for where in (found, expected))
         same = all(torch.equal(a["state_dict"][name], tensor) for name, tensor in b["state_dict"].items())
         self.failures["last weights differ"] += not same
-        self.failures["best differs"] += run.read_figures(found) != run.read_figures(expected)
+        self.failures["best differs"] += run.read_metrics(found) != run.read_metrics(expected)
         self.failures["files left over"] += len([*found.rglob(".*")])
 
     def table(self) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from zoo.runs.run import load as load
     from zoo.samples import ChatSample as ChatSample
     from zoo.samples import CompletionSample as CompletionSample
-    from zoo.samples import Encoder as Encoder
     from zoo.samples import ImageSample as ImageSample
+    from zoo.samples import Processor as Processor
     from zoo.samples import SpeechSample as SpeechSample
     from zoo.samples import TextSample as TextSample
     from zoo.task import Task as Task

@@ -20,7 +20,7 @@ from zoo.files.tables import Reading
 from zoo.loading.items import Encoded, digest, kept, outside
 from zoo.loading.order import Collate, Fixed, Items, Order
 from zoo.rules import Rule, SumBelow
-from zoo.samples import Encoder, Item, Split
+from zoo.samples import Item, Processor, Split
 
 _STAGES: dict[str, list[Split]] = {
     "fit": ["train", "validation"],
@@ -62,7 +62,7 @@ class DataModule(LightningDataModule):
     """
 
     rules: ClassVar[tuple[Rule, ...]] = (SumBelow(("validation_fraction", "test_fraction"), 1),)
-    free_on_resume: ClassVar[tuple[str, ...]] = ("data.train", "data.validation")
+    changeable_on_resume: ClassVar[tuple[str, ...]] = ("data.train", "data.validation")
     """Settings, as data.train, that may differ when a run is resumed: what they lead to is compared instead."""
     example_sources: ClassVar[dict[str, str]] = {"train": "a file or a folder.", "predict": "a file or a folder."}
     """What data.train and data.predict may be, for who has not set them."""
@@ -102,7 +102,7 @@ class DataModule(LightningDataModule):
         self.items: dict[Split, Sequence[Item]] = {}
         self.contents: dict[Split, str] = {}
         """Number of samples and hash of what is in them, by split: a resumed run must meet the same."""
-        self._encoders: dict[Split, Encoder] = {}
+        self._processors: dict[Split, Processor] = {}
         self.bad = BadSamples(max_broken)
         self._encoded: dict[Split, Encoded] = {}
         self._read = functools.cache(self._read_source)
@@ -237,16 +237,16 @@ class DataModule(LightningDataModule):
         if samples is None:
             self.items[split] = []
             return
-        if split == "train" and not self.task.learned:
-            self.task.adapt(samples)
+        if split == "train" and not self.task.data_state:
+            self.task.setup_from_data(samples)
         samples = self._checked(samples, split)
-        encoder = self._encoders[split] = self.task.encoder(split)
-        self.contents[split] = digest(samples, self.content if encoder.cached else outside)
-        if encoder.cached:
-            encoded: Sequence[Item] = kept(encoder, samples, self.contents[split])
+        processor = self._processors[split] = self.task.processor(split)
+        self.contents[split] = digest(samples, self.content if processor.cached else outside)
+        if processor.cached:
+            encoded: Sequence[Item] = kept(processor, samples, self.contents[split])
         else:
-            encoded = self._encoded[split] = Encoded(encoder, samples, split == "train")
-        self.items[split] = encoder.arrange(encoded)
+            encoded = self._encoded[split] = Encoded(processor, samples, split == "train")
+        self.items[split] = processor.pack(encoded)
         if self.trainer.is_global_zero and (line := self.describe(split)):
             items = self.items[split]
             made = items.describe() if hasattr(items, "describe") else f"{len(items):,} items"
@@ -277,7 +277,7 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
-        lengths = self._encoders["train"].lengths(self.items["train"]) if self.group_by_length else None
+        lengths = self._processors["train"].lengths(self.items["train"]) if self.group_by_length else None
         if self.group_by_length and lengths is None:
             raise ConfigError("data.group_by_length is set, and this task's samples are all of the same length.")
         count = len(self.items["train"])
@@ -308,11 +308,11 @@ class DataModule(LightningDataModule):
         return batch[bounds[0] : bounds[1]]
 
     def _loader(self, split: Split, batches: Any) -> DataLoader:
-        encoder = self._encoders[split]
+        processor = self._processors[split]
         return DataLoader(
-            Items(self.items[split], encoder, self.seed if split == "train" else None),
+            Items(self.items[split], processor, self.seed if split == "train" else None),
             batch_sampler=batches,
-            collate_fn=Collate(encoder),
+            collate_fn=Collate(processor),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",

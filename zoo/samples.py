@@ -1,6 +1,6 @@
 """The table between tasks and data modules: what the one yields and the other takes.
 
-A data module yields samples and knows no model; a task's encoder turns them into items and batches and knows no file.
+A data module yields samples and knows no model; a task's processor turns them into items and batches and knows no file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ class ChatSample:
 
 @dataclass(frozen=True)
 class ImageSample:
-    """A picture, with its class if it has one.
+    """An image, with its class if it has one.
 
     Args:
         image: a path, the bytes of a file, pixels ([H, W] or [H, W, 3] uint8), a Pillow image, or a call without
@@ -66,7 +66,7 @@ class ImageSample:
     name: str = ""
 
     def __str__(self) -> str:
-        name = self.name or (str(self.image) if isinstance(self.image, (str, Path)) else "picture")
+        name = self.name or (str(self.image) if isinstance(self.image, (str, Path)) else "image")
         return name.encode(errors="backslashreplace").decode()  # a file's name may have bytes that are no text
 
 
@@ -115,7 +115,7 @@ def as_samples(inputs: Any, kind: type) -> list[Any]:
     return [x if isinstance(x, kind) else kind(x) for x in ([inputs] if single else inputs)]
 
 
-class Encoder:
+class Processor:
     """From samples to batches, without weights: small and picklable, because data workers run it.
 
     What it must know of the model (tokenizer, mean, sampling rate) it is given by the task that makes it, so the data
@@ -131,14 +131,14 @@ class Encoder:
         raise NotImplementedError(f"{type(self).__name__} is cached, so it needs fingerprint()")
 
     def encode(self, samples: Sequence[Any]) -> list[Item]:
-        """Items of these samples, deterministic. One each, unless the encoder is cached: then any number in all.
+        """Items of these samples, deterministic. One each, unless the processor is cached: then any number in all.
 
         Raises:
-            BrokenSampleError: a sample cannot be read (only where the encoder is not cached).
+            BrokenSampleError: a sample cannot be read (only where the processor is not cached).
         """
         raise NotImplementedError
 
-    def arrange(self, items: Sequence[Item]) -> Sequence[Item]:
+    def pack(self, items: Sequence[Item]) -> Sequence[Item]:
         """The items as training or evaluation sees them: cut, joined, packed. Must answer by index, in any process."""
         return items
 

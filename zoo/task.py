@@ -23,7 +23,7 @@ from zoo.loop.optim import Schedule
 from zoo.loop.precision import check_trainable_is_32_bit
 from zoo.loop.ranks import Together
 from zoo.loop.written import need, refuse_hooks, to_write
-from zoo.samples import Batch, Encoder, Split, as_samples
+from zoo.samples import Batch, Processor, Split, as_samples
 
 
 @checked
@@ -31,11 +31,11 @@ class Task(Display, LightningModule):
     """What is trained, and by which loss. Subclasses write:
 
     - `configure_model()`: set `self.network`; idempotent; called when the data is known;
-    - `encoder(split)`: the `Encoder` that makes batches of samples;
+    - `processor(split)`: the `Processor` that makes batches of samples;
     - `loss(batch) -> (sum, count)`: the loss summed over its targets, and how many targets there were;
-    - `example_batch(n)`: the largest batch of n samples that the encoder can yield, made from nothing;
-    - `evaluate(batch)`, `figures(...)`: when the loss is not the metric;
-    - `adapt(samples)`: when the network depends on the training data (vocabulary, number of labels);
+    - `example_batch(n)`: the largest batch of n samples that the processor can yield, made from nothing;
+    - `evaluate(batch)`, `compute_metrics(...)`: when the loss is not the metric;
+    - `setup_from_data(samples)`: when the network depends on the training data (vocabulary, number of labels);
     - `prepare(batch, draws, split)`: when something is drawn at random (mixup, the noise of diffusion);
     - `predict_batch(batch)` and `save_model(folder)`; and what of `Display` it can show better.
 
@@ -49,7 +49,7 @@ class Task(Display, LightningModule):
         warmup_steps: steps of linear rise; below 1, their share of all steps. The first one has 1 / warmup_steps of the
             learning rate (others begin with 0, which trains nothing).
         micro_batch_size: samples that go through the network at a time; null for the whole batch, auto for as many as
-            fit: tried out on a card before the first step, all on a CPU. It decides memory and speed and not the
+            fit: tried out on a GPU before the first step, all on a CPU. It decides memory and speed and not the
             result (up to rounding, and up to masks that the network draws inside, as dropout). Where memory runs out
             all the same, it is halved.
         gradient_checkpointing: compute activations again in the backward pass: about a third slower, far less memory.
@@ -60,7 +60,7 @@ class Task(Display, LightningModule):
     """What `loss` counts, for the throughput."""
     sample_type: ClassVar[type]
     """What `predict` wraps its inputs in."""
-    free_on_resume: ClassVar[tuple[str, ...]] = ()
+    changeable_on_resume: ClassVar[tuple[str, ...]] = ()
     """Settings, as model.sampling, that may differ when a run is resumed: they do not touch the training."""
     network: Any
 
@@ -86,11 +86,11 @@ class Task(Display, LightningModule):
         self.optimizer, self.schedule, self.warmup_steps = optimizer, schedule, warmup_steps
         self.micro_batch_size = micro_batch_size
         self.gradient_checkpointing, self.compile_network = gradient_checkpointing, compile
-        self.learned: dict[str, Any] = {}
-        """What `adapt` and `configure_model` found out and a checkpoint must carry; plain types only."""
+        self.data_state: dict[str, Any] = {}
+        """What `setup_from_data` and `configure_model` found out and a checkpoint must carry; plain types only."""
         self.restored = False
         """Whether all weights are to come from a checkpoint, so that pretrained ones need not be loaded."""
-        self.last_figures: dict[str, float] = {}
+        self.last_metrics: dict[str, float] = {}
         self.step_loss: Tensor = torch.zeros(())
         self.targets_in_step: Any = 0
         """Loss of the step in progress, over the whole batch, and how many targets it is over."""
@@ -113,19 +113,19 @@ class Task(Display, LightningModule):
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Take over what was learned of the data, before data and network are made. Weights are loaded later."""
-        self.learned = checkpoint["zoo"]["learned"]
+        self.data_state = checkpoint["zoo"]["data_state"]
         self.restored = checkpoint["zoo"].get("is_whole", True)
 
     # What a task writes -----------------------------------------------------------------------------------------
 
-    def adapt(self, samples: Sequence[Any]) -> None:
-        """Take from the training samples what the network's shape depends on, into `self.learned`.
+    def setup_from_data(self, samples: Sequence[Any]) -> None:
+        """Take from the training samples what the network's shape depends on, into `self.data_state`.
 
-        Called once, before `encoder` and `configure_model`, and never for a run that is resumed, tested or loaded.
+        Called once, before `processor` and `configure_model`, and never for a run that is resumed, tested or loaded.
         """
 
     @to_write("to make batches of samples")
-    def encoder(self, split: Split) -> Encoder:
+    def processor(self, split: Split) -> Processor:
         raise NotImplementedError
 
     @to_write("to say what is trained, as a pair (sum, count)")
@@ -133,18 +133,18 @@ class Task(Display, LightningModule):
         """(sum over targets, their number), or named pairs of them, each divided by its count and then added."""
         raise NotImplementedError
 
-    def count(self, batch: Batch) -> Mapping[str, Tensor] | None:
+    def count_targets(self, batch: Batch) -> Mapping[str, Tensor] | None:
         """Targets of each named pair in a whole batch, on the CPU. Only a loss of several pairs needs it."""
         return None
 
     def evaluate(self, batch: Batch) -> Loss:
-        """Named (sum, count) pairs; their exact means over the whole split go to `figures`.
+        """Named (sum, count) pairs; their exact means over the whole split go to `compute_metrics`.
 
         A sum may have any shape (a confusion matrix, say); its mean has the same.
         """
         return microbatch.named(self.loss(batch), self.loss)
 
-    def figures(self, means: dict[str, Any], counts: dict[str, float]) -> dict[str, float]:
+    def compute_metrics(self, means: dict[str, Any], counts: dict[str, float]) -> dict[str, float]:
         """What an evaluation reports, from the means and counts of `evaluate`'s pairs over the whole split.
 
         Args:
@@ -181,10 +181,10 @@ class Task(Display, LightningModule):
         """
         return batch
 
-    def pieces(self) -> tuple[int | None, microbatch.Divide]:
+    def micro_batches(self) -> tuple[int | None, microbatch.Divide]:
         """Samples that go through the network at a time, and how a batch is divided into them.
 
-        A network that couples its samples (batch statistics) has an answer of its own, which no card may change.
+        A network that couples its samples (batch statistics) has an answer of its own, which no GPU may change.
         """
         size = self.micro_batch_size
         return (size if isinstance(size, int) else None), microbatch.even_sizes
@@ -231,7 +231,7 @@ class Task(Display, LightningModule):
         return optim.made(self.optimizer, groups)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        count = None if type(self).count is Task.count else self.count
+        count = None if type(self).count_targets is Task.count_targets else self.count_targets
         means = self.descend(batch, self.loss, self.optimizers(), count)
         self.log("train/loss", self.step_loss, prog_bar=True, batch_size=1)
         if len(means) > 1:
@@ -250,7 +250,7 @@ class Task(Display, LightningModule):
         several optimizers, or none: what counts as a step of the run is the batch.
 
         Args:
-            count: as the method `count`, for a loss of several pairs.
+            count: as the method `count_targets`, for a loss of several pairs.
 
         Returns:
             The exact mean of each pair over the batch, over all processes.
@@ -270,7 +270,7 @@ class Task(Display, LightningModule):
         """What `prepare` makes of a batch: at this step, if it is one of training."""
         return prepare.prepared(self, batch, split, step)
 
-    def place(self, piece: Batch) -> Batch:
+    def to_device(self, piece: Batch) -> Batch:
         return super().transfer_batch_to_device(self.trim(piece), self.device, 0)
 
     def train(self, mode: bool = True) -> Self:
@@ -302,7 +302,7 @@ class Task(Display, LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         split = prepare.split_in_hand(self.trainer)
-        for loss in recovery.in_pieces(self, "evaluation", batch, self.evaluate, self.seed, split):
+        for loss in recovery.in_micro_batches(self, "evaluation", batch, self.evaluate, self.seed, split):
             self._means.add(microbatch.named(loss, self.evaluate), self.device)
 
     def on_validation_epoch_end(self) -> None:
@@ -321,14 +321,14 @@ class Task(Display, LightningModule):
         means, counts = self._means.over_all_processes()
         if self.trainer.sanity_checking:
             return
-        self.last_figures = self.figures(means, counts)
-        self.log_dict({f"{prefix}/{k}": v for k, v in self.last_figures.items()}, batch_size=1)
+        self.last_metrics = self.compute_metrics(means, counts)
+        self.log_dict({f"{prefix}/{k}": v for k, v in self.last_metrics.items()}, batch_size=1)
         self.log("step", float(self.global_step), batch_size=1)
 
     # Prediction -------------------------------------------------------------------------------------------------
 
     def predict(self, inputs: Any, seed: int = 0) -> list[dict[str, Any]]:
-        """Predictions for samples, or for what a sample is made of (a prompt, a picture, a path …), in their order.
+        """Predictions for samples, or for what a sample is made of (a prompt, an image, a path …), in their order.
 
         Args:
             inputs: a list of them, or a single one.
@@ -337,11 +337,11 @@ class Task(Display, LightningModule):
         need(self, "predict_batch")
         if not hasattr(self, "sample_type"):
             raise ConfigError(f"{self.name} does not set sample_type, the class of the samples that it predicts from.")
-        encoder, samples = self.encoder("predict"), as_samples(inputs, self.sample_type)
-        return self.predict_from(encoder.collate(encoder.encode(samples)), seed) if samples else []
+        processor, samples = self.processor("predict"), as_samples(inputs, self.sample_type)
+        return self.predict_from(processor.collate(processor.encode(samples)), seed) if samples else []
 
     def predict_from(self, batch: Batch, seed: int = 0) -> list[dict[str, Any]]:
-        """As `predict`, for a batch of the encoder for predictions."""
+        """As `predict`, for a batch of the processor for predictions."""
         was_training = self.training
         self.eval()
         try:
@@ -355,7 +355,7 @@ class Task(Display, LightningModule):
     def _predict(self, batch: Batch, seed: int) -> list[dict[str, Any]]:
         eager = torch.compiler.set_stance("force_eager")  # sizes that grow by one would be compiled one by one
         with torch.inference_mode(), eager:
-            parts = recovery.in_pieces(self, "prediction", batch, self.predict_batch, seed)
+            parts = recovery.in_micro_batches(self, "prediction", batch, self.predict_batch, seed)
         return [prediction for part in parts for prediction in part]
 
     # Checkpoints ------------------------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ class Task(Display, LightningModule):
             "steps_per_epoch": int(self.trainer.num_training_batches),
             "total_steps": self.trainer.total_steps,
             "micro_batch_size": self.micro_batch_size,
-            "learned": self.learned,
+            "data_state": self.data_state,
             "is_whole": whole,
             "facts": self.trainer.facts(),
         }

@@ -36,7 +36,7 @@ class Trainer(LightningTrainer):
         max_steps: batches; the run ends at whichever limit comes first, and both keep their meaning on resume.
         gradient_clip_val: largest norm of the gradient of a whole batch; null for no clipping.
         accumulate_grad_batches: refused; model.micro_batch_size does it exactly.
-        vram: memory that torch may use on each card, as 12GB; null for what is free. On a CPU it only guides
+        vram: memory that torch may use on each GPU, as 12GB; null for what is free. On a CPU it only guides
             micro_batch_size: auto.
 
     Raises:
@@ -73,8 +73,8 @@ class Trainer(LightningTrainer):
         self.vram = None if vram is None else probe.in_bytes(vram)
         self.targets_done: Any = 0
         """Targets (tokens, images …) trained on by this process; a tensor while training, read it seldom."""
-        if precision == "16-mixed" and not _has_card(accelerator):
-            print("precision: 16-mixed needs a CUDA card; on this CPU the run computes in 32 bits.")
+        if precision == "16-mixed" and not _has_gpu(accelerator):
+            print("precision: 16-mixed needs a CUDA GPU; on this CPU the run computes in 32 bits.")
             precision = "32-true"
         plugins = [*_as_list(plugins), DurableIO()]
         if precision == "16-mixed":
@@ -185,19 +185,19 @@ def _as_list(value: Any) -> list[Any]:
     return [] if value is None else [*value] if isinstance(value, (list, tuple)) else [value]
 
 
-def _has_card(accelerator: str) -> bool:
+def _has_gpu(accelerator: str) -> bool:
     return accelerator not in ("cpu", "mps") and torch.cuda.is_available()
 
 
 def check_nvidia() -> None:
-    """Refuse to train on the CPU beside an NVIDIA card that torch cannot use.
+    """Refuse to train on the CPU beside an NVIDIA GPU that torch cannot use.
 
     Raises:
-        ConfigError: the driver shows a card, and torch cannot use it: what was found, what is needed, the remedy.
+        ConfigError: the driver shows a GPU, and torch cannot use it: what was found, what is needed, the remedy.
     """
-    if torch.cuda.is_available() or not (card := _visible_card()):
+    if torch.cuda.is_available() or not (gpu := _visible_gpu()):
         return
-    name, _, driver = card.partition(", ")
+    name, _, driver = gpu.partition(", ")
     insist = "or train on the CPU: --trainer.accelerator cpu"
     if torch.version.cuda is None:
         raise ConfigError(
@@ -210,8 +210,8 @@ def check_nvidia() -> None:
     )
 
 
-def _visible_card() -> str:
-    """Name and driver version of the first card that nvidia-smi lists; empty without one, or with all hidden."""
+def _visible_gpu() -> str:
+    """Name and driver version of the first GPU that nvidia-smi lists; empty without one, or with all hidden."""
     import os
 
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not (smi := shutil.which("nvidia-smi")):

@@ -213,9 +213,9 @@ def test_the_sound_of_a_film_that_begins_later_is_in_time(tmp_path: Path):
         video.width = video.height = 32
         sound = container.add_stream("pcm_s16le", rate=RATE, layout="mono")
         for i in range(50):
-            picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))
-            picture.pts = i
-            container.mux(video.encode(picture))
+            image = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))
+            image.pts = i
+            container.mux(video.encode(image))
         container.mux(video.encode(None))
         frame = av.AudioFrame.from_ndarray((chirp(RATE, 1) * 32767).astype(np.int16)[None], format="s16", layout="mono")
         frame.sample_rate, frame.pts = RATE, RATE
@@ -299,8 +299,8 @@ def test_a_film_without_sound_has_none(tmp_path: Path):
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width = stream.height = 32
-        picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))
-        container.mux([*stream.encode(picture), *stream.encode(None)])
+        image = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))
+        container.mux([*stream.encode(image), *stream.encode(None)])
     assert reading.header(tmp_path / "a.mp4") == "it has no sound in it"
 
 

@@ -26,11 +26,11 @@ class FakeTrainer(SimpleNamespace):
         path.write_text(str(self.global_step))
 
 
-MODULE = SimpleNamespace(last_figures={})
+MODULE = SimpleNamespace(last_metrics={})
 
 
 def run(values: list[float], folder: Path, **settings: Any) -> Checkpoints:
-    """Validate after each step, with these figures."""
+    """Validate after each step, with these metrics."""
     callback, trainer = Checkpoints(every_n_minutes=None, **settings), FakeTrainer()
     callback.folder = folder
     callback.on_train_start(trainer, MODULE)
@@ -59,7 +59,7 @@ def test_the_largest_is_best_where_the_mode_says_so(tmp_path: Path):
     assert follow(tmp_path / "best").name == "step=3.ckpt"
 
 
-def test_a_figure_that_is_no_number_is_never_best(tmp_path: Path):
+def test_a_metric_that_is_no_number_is_never_best(tmp_path: Path):
     assert run([float("nan"), 5, float("nan")], tmp_path).best == 5
 
 

@@ -103,7 +103,7 @@ def test_what_was_never_trained_is_evaluated_as_it_is(network: Network):
         task = network.task()
         trainer(0).fit(task, datamodule=network.data())  # finds out the labels
         trainer(0, callbacks=[*callbacks]).validate(task, datamodule=network.data(), verbose=False)
-        return task.last_figures
+        return task.last_metrics
 
     assert measured(zoo.EMA(0.5)) == measured()
 

@@ -23,7 +23,7 @@ def trainer() -> Any:
     )  # fmt: skip
 
 
-MODULE = SimpleNamespace(unit="tokens", device=torch.device("cpu"), last_figures={"loss": 1.25})
+MODULE = SimpleNamespace(unit="tokens", device=torch.device("cpu"), last_metrics={"loss": 1.25})
 
 
 def test_a_line_says_where_the_run_is_how_fast_and_how_long_it_takes(clock: Any, capsys: Any):

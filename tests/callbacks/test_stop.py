@@ -48,7 +48,7 @@ def kill(number: int) -> Callable[[], None]:
 
 def undisturbed(zoo_command: Command, flags: list[str]) -> tuple[str, dict[str, Any]]:
     assert zoo_command("fit", *flags, "--name=undisturbed")[0] == 0
-    return Path("runs/undisturbed/1/metrics.csv").read_text(), run.read_figures(Path("runs/undisturbed/1"))
+    return Path("runs/undisturbed/1/metrics.csv").read_text(), run.read_metrics(Path("runs/undisturbed/1"))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -70,13 +70,13 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(
 def test_a_stopped_and_resumed_run_is_the_undisturbed_one(
     here: Path, zoo_command: Command, flags: list[str], monkeypatch: pytest.MonkeyPatch, method: str, call: int
 ):
-    rows, figures = undisturbed(zoo_command, flags)
+    rows, metrics = undisturbed(zoo_command, flags)
     with monkeypatch.context() as patched:
         at_call(patched, Task, method, call, kill(signal.SIGTERM))
         assert zoo_command("fit", *flags, "--name=stopped")[0] == 143
     assert zoo_command("fit", "--resume")[0] == 0
     assert (FOLDER / "metrics.csv").read_text() == rows
-    assert run.read_figures(FOLDER) == figures
+    assert run.read_metrics(FOLDER) == metrics
 
 
 HOOKS = {  # a hook, and in which of its calls a run of eight steps with a validation after every third gets the signal
@@ -159,7 +159,7 @@ def test_a_signal_in_any_hook_leaves_weights_and_averages_as_they_would_have_bee
     code, _, complaint = zoo_command("fit", "--resume=stopped")
     assert (code, complaint) == (0, "")
     assert (FOLDER / "metrics.csv").read_text() == (wanted / "metrics.csv").read_text()
-    assert run.read_figures(FOLDER) == run.read_figures(wanted)
+    assert run.read_metrics(FOLDER) == run.read_metrics(wanted)
     found, expected = (checkpoint.read(run.checkpoint_of(folder, "last")) for folder in (FOLDER, wanted))
     for part in ("state_dict", "averaged"):
         assert found[part].keys() == expected[part].keys()

@@ -36,13 +36,13 @@ def runs(here: Path) -> Path:
         folder = here / "runs" / "gpt2" / str(number)
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "config.yaml").write_text("model: {class_path: zoo.CausalLM}\n")
-    figures = {"fit": {"figures": {"loss": 3.25, "perplexity": 25.8, "tokens": 9}, "protocol": {"step": 40}}}
-    (here / "runs/gpt2/1/metrics.json").write_text(json.dumps(figures))
+    metrics = {"fit": {"metrics": {"loss": 3.25, "perplexity": 25.8, "tokens": 9}, "eval_settings": {"step": 40}}}
+    (here / "runs/gpt2/1/metrics.json").write_text(json.dumps(metrics))
     (here / "runs/gpt2/2/checkpoints/step=30.ckpt").write_bytes(b"0" * 5_000_000)
     return here / "runs"
 
 
-def test_runs_have_task_state_figures_and_size(runs: Path, zoo_command: Any):
+def test_runs_have_task_state_metrics_and_size(runs: Path, zoo_command: Any):
     lock = Lock(runs / "gpt2" / "3")
     rows = {line.split()[0]: line for line in zoo_command("runs")[1].splitlines()}
     lock.release()

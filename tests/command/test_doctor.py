@@ -16,7 +16,7 @@ OLD = "NVIDIA GeForce GTX 1080, {driver}, 8192, 8000, 6.1"
 
 @pytest.fixture
 def machine(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:
-    """Sets up a card, a driver and a torch, and returns what the doctor prints."""
+    """Sets up a GPU, a driver and a torch, and returns what the doctor prints."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(doctor.hub, "offline", lambda: True)
     monkeypatch.setattr(gpu, "on_the_bus", lambda: False)
@@ -28,9 +28,9 @@ def machine(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:
         path.write_text(f"#!{sys.executable}\nimport sys\nasked = ' '.join(sys.argv[1:])\n{script}\n")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
-    def run(cards: str = "", driver: str = "590.10", cuda: str = "13.1", apps: str = "", build: Any = (13, 0)) -> str:
-        if cards:
-            answers = (cards.format(driver=driver), apps, HEAD.format(driver=driver, cuda=cuda))
+    def run(gpus: str = "", driver: str = "590.10", cuda: str = "13.1", apps: str = "", build: Any = (13, 0)) -> str:
+        if gpus:
+            answers = (gpus.format(driver=driver), apps, HEAD.format(driver=driver, cuda=cuda))
             smi(f"print({answers[0]!r} if 'gpu' in asked else {answers[1]!r} if 'apps' in asked else {answers[2]!r})")
         monkeypatch.setattr(gpu, "torch", lambda: gpu.Torch("2.13.0", build))
         capsys.readouterr()
@@ -48,20 +48,20 @@ def line(said: str, name: str) -> str:
 def test_a_good_machine_is_ready_in_ten_lines(machine: Any):
     said = machine(RTX)
     assert len(said.splitlines()) == 10
-    assert line(said, "card") == "card     NVIDIA GeForce RTX 3060, VRAM 11.5 GiB free of 12.0"
+    assert line(said, "GPU") == "GPU      NVIDIA GeForce RTX 3060, VRAM 11.5 GiB free of 12.0"
     assert line(said, "driver") == "driver   590.10, for CUDA up to 13.1"
     assert line(said, "16 bits") == "16 bits  bf16-mixed and 16-mixed"
     assert line(said, "VRAM") == "VRAM     held by nobody"
     assert line(said, "ready").endswith("zoo fit --config quickstart")
 
 
-def test_without_a_card_it_trains_on_the_cpu(machine: Any):
+def test_without_a_gpu_it_trains_on_the_cpu(machine: Any):
     said = machine()
-    assert line(said, "card") == "card     none: training goes on the CPU"
+    assert line(said, "GPU") == "GPU      none: training goes on the CPU"
     assert line(said, "ready")
 
 
-def test_a_card_without_a_driver_gets_the_command_for_one(machine: Any, monkeypatch: pytest.MonkeyPatch):
+def test_a_gpu_without_a_driver_gets_the_command_for_one(machine: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(gpu, "on_the_bus", lambda: True)
     assert "sudo apt install nvidia-driver-580" in line(machine(), "missing")
 
@@ -75,7 +75,7 @@ def test_a_driver_of_the_same_cuda_generation_will_do(machine: Any):
     assert line(machine(RTX, driver="535.54", cuda="12.2", build=(12, 8)), "ready")
 
 
-def test_a_cpu_build_beside_a_card_gets_the_command_for_the_other(machine: Any):
+def test_a_cpu_build_beside_a_gpu_gets_the_command_for_the_other(machine: Any):
     said = machine(RTX, build=None)
     assert line(said, "torch") == "torch    2.13.0, CPU build"
     assert line(said, "missing").endswith("uv sync --reinstall-package torch")
@@ -87,11 +87,11 @@ def test_who_holds_the_memory_is_named(machine: Any):
     assert "less than half of its VRAM free" in line(said, "missing")
 
 
-def test_a_card_without_bf16_is_told(machine: Any):
-    assert line(machine(OLD), "16 bits").startswith("16 bits  16-mixed; bf16 needs a newer card")
+def test_a_gpu_without_bf16_is_told(machine: Any):
+    assert line(machine(OLD), "16 bits").startswith("16 bits  16-mixed; bf16 needs a newer GPU")
 
 
-def test_a_hidden_card_is_told(machine: Any, monkeypatch: pytest.MonkeyPatch):
+def test_a_hidden_gpu_is_told(machine: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "unset CUDA_VISIBLE_DEVICES" in line(machine(RTX), "missing")
 

@@ -219,7 +219,7 @@ NOT_FOR_US: dict[str, tuple[Callable[[], None], str]] = {
     ),
     "broken images": (
         several(lambda: images("cats", "dogs"), lambda: [put(f"cats/{i}.png", b"x") for i in range(6)] and None),
-        "6 of 12 cannot be read, too many (cats/0.png: it is no picture",
+        "6 of 12 cannot be read, too many (cats/0.png: it is no image",
     ),
     "recordings": (
         several(lambda: put("a.wav", b"RIFF" * 99), lambda: put("b.m4a"), lambda: text("a.txt", "Hello.")),
@@ -319,8 +319,8 @@ def test_without_the_hub_no_model_of_it_is_named_and_that_is_said(here: Path, zo
 def test_images_of_single_letters_are_not_mirrored(name: str, here: Path, zoo_command: Any):
     images(name, "y")
     zoo_command("init", "mine")
-    flip = yaml.safe_load(Path("mine.yaml").read_text())["model"]["init_args"]["augmentation"]["flip"]
-    assert flip == (0.5 if len(name) > 1 else 0.0)
+    hflip = yaml.safe_load(Path("mine.yaml").read_text())["model"]["init_args"]["augmentation"]["hflip"]
+    assert hflip == (0.5 if len(name) > 1 else 0.0)
 
 
 # Files that are not what they seem ------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def test_broken_images_are_named_and_allowed_for(here: Path, zoo_command: Any):
     put("dogs/3.jpg", b"no image")
     said = zoo_command("init", "mine")[1]
     assert "cannot be read: 2 of 20 (cats/0.jpg: " in said
-    assert "dogs/3.jpg: it is no picture" in said
+    assert "dogs/3.jpg: it is no image" in said
     share = yaml.safe_load(Path("mine.yaml").read_text())["data"]["init_args"]["max_broken"]
     assert share >= 2 / 20
 

@@ -69,7 +69,7 @@ def labels(samples: list[zoo.ImageSample]) -> list[str | None]:
 # Sources --------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_per_class_gives_each_picture_its_class(tmp_path: Path):
+def test_a_folder_per_class_gives_each_image_its_class(tmp_path: Path):
     found = read(class_folders(tmp_path, 2))
     assert labels(found["train"]) == ["blue", "blue", "green", "green", "red", "red"]
 
@@ -81,13 +81,13 @@ def test_folders_called_train_val_and_test_are_the_splits(tmp_path: Path):
     assert {split: len(samples) for split, samples in found.items()} == {"train": 9, "validation": 6, "test": 3}
 
 
-def test_a_flat_folder_has_pictures_without_a_class(tmp_path: Path):
+def test_a_flat_folder_has_images_without_a_class(tmp_path: Path):
     save(tmp_path / "a.png", (1, 2, 3))
     assert labels(read(tmp_path)["train"]) == [None]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_a_table_names_pictures_relative_to_itself(tmp_path: Path, suffix: str):
+def test_a_table_names_images_relative_to_itself(tmp_path: Path, suffix: str):
     save(tmp_path / "in" / "a.png", (1, 2, 3))
     row = {"path": "in/a.png", "label": "cat"}
     text = json.dumps(row) if suffix == ".jsonl" else "path,label\nin/a.png,cat\n"
@@ -96,7 +96,7 @@ def test_a_table_names_pictures_relative_to_itself(tmp_path: Path, suffix: str):
     assert (Path(sample.image), sample.label) == (tmp_path / "in" / "a.png", "cat")
 
 
-def test_a_parquet_file_with_pictures_inside_is_read_when_they_are_called_for(tmp_path: Path):
+def test_a_parquet_file_with_images_inside_is_read_when_they_are_called_for(tmp_path: Path):
     import datasets
 
     pixels = np.full((4, 5, 3), 7, dtype=np.uint8)
@@ -125,8 +125,8 @@ def test_a_data_set_of_the_hub_is_trained_on_and_its_classes_have_their_names(he
     flags += ["--data.num_workers=0", "--trainer.max_steps=2", "--trainer.accelerator=cpu"]
     code, said, complaint = zoo_command("fit", *flags)
     assert (code, complaint) == (0, "")
-    assert "train: someone/leaves: 12 pictures, 2 classes" in said
-    assert "validation: someone/leaves: 4 pictures, 2 classes" in said
+    assert "train: someone/leaves: 12 images, 2 classes" in said
+    assert "validation: someone/leaves: 4 images, 2 classes" in said
     written = json.loads((here / "runs/run/1/model/config.json").read_text())
     assert written["label_names"] == ["healthy", "rust"]
 
@@ -153,7 +153,7 @@ def test_a_damaged_idx_file_is_named(tmp_path: Path):
 
 
 def cifar(folder: Path, module: Any = None) -> Path:
-    """CIFAR-10's python version with one picture in each batch: red 1, green 2, blue 3 everywhere."""
+    """CIFAR-10's python version with one image in each batch: red 1, green 2, blue 3 everywhere."""
     folder.mkdir(exist_ok=True)
     planes = np.concatenate([np.full(1024, c, dtype=np.uint8) for c in (1, 2, 3)])[None]
     names = {b"label_names": [b"cat", b"dog"]}
@@ -264,8 +264,8 @@ def write(path: Path, content: str | bytes) -> Path:
     [
         ("a.csv", "path,label\na.png,cat\nb.png,dog,x\n", "a.csv line 3 has 3 fields, the header 2."),
         ("b.csv", "path;label\na.png;cat\n", "b.csv has one column 'path;label'; it looks ';'-separated."),
-        ("c.csv", "name,label\na.png,cat\n", "c.csv has no column with a picture (columns: name, label; expected"),
-        ("d.csv", "path,label\n", "d.csv has no pictures in it."),
+        ("c.csv", "name,label\na.png,cat\n", "c.csv has no column with an image (columns: name, label; expected"),
+        ("d.csv", "path,label\n", "d.csv has no images in it."),
         ("e.csv", 'path,label\na.png,"cat\n', "e.csv line 2: a quote opens there and never closes"),
         (
             "a.jsonl",
@@ -284,7 +284,7 @@ def test_an_empty_cell_is_left_out_and_counted(tmp_path: Path):
     module = data(write(tmp_path / "list.csv", "path,label\na.png,cat\n,dog\n"))
     module.sources["validation"] = module.sources["train"]
     assert len(module.samples("train")) == 1
-    assert "list.csv: 1 pictures, 1 classes, 1 empty rows left out" in module.describe("train")
+    assert "list.csv: 1 images, 1 classes, 1 empty rows left out" in module.describe("train")
 
 
 def test_a_list_of_paths_may_be_in_latin_1_and_have_names_that_no_file_can_have(tmp_path: Path):
@@ -295,7 +295,7 @@ def test_a_list_of_paths_may_be_in_latin_1_and_have_names_that_no_file_can_have(
     assert [bad.reason for bad in module.bad.found] == ["embedded null byte"]
 
 
-def test_a_folder_of_tables_keeps_its_splits_and_each_table_its_own_pictures(tmp_path: Path):
+def test_a_folder_of_tables_keeps_its_splits_and_each_table_its_own_images(tmp_path: Path):
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         for i in (1, 2):
@@ -307,8 +307,8 @@ def test_a_folder_of_tables_keeps_its_splits_and_each_table_its_own_pictures(tmp
 # Folders that lie -----------------------------------------------------------------------------------------------
 
 
-def test_a_link_that_leads_back_gives_no_picture_twice_and_is_named(tmp_path: Path):
-    folder = class_folders(tmp_path / "pictures", 4)
+def test_a_link_that_leads_back_gives_no_image_twice_and_is_named(tmp_path: Path):
+    folder = class_folders(tmp_path / "images", 4)
     (folder / "red" / "all").symlink_to("..")
     (folder / "again").symlink_to("blue")
     (folder / "round").symlink_to(tmp_path)
@@ -326,13 +326,13 @@ def test_links_to_folders_elsewhere_are_classes(tmp_path: Path):
     elsewhere = class_folders(tmp_path / "elsewhere", 2)
     (elsewhere / "red" / "loop").symlink_to(elsewhere)
     for name in ("cat", "dog"):
-        save(tmp_path / "pictures" / name / "a.png", (1, 2, 3))
-    (tmp_path / "pictures" / "bird").symlink_to(elsewhere / "red")
-    assert labels(read(tmp_path / "pictures")["train"]).count("bird") == 6
+        save(tmp_path / "images" / name / "a.png", (1, 2, 3))
+    (tmp_path / "images" / "bird").symlink_to(elsewhere / "red")
+    assert labels(read(tmp_path / "images")["train"]).count("bird") == 6
 
 
-def test_a_pipe_among_the_pictures_is_a_broken_file(tmp_path: Path):
-    folder = class_folders(tmp_path / "pictures", 4)
+def test_a_pipe_among_the_images_is_a_broken_file(tmp_path: Path):
+    folder = class_folders(tmp_path / "images", 4)
     os.mkfifo(folder / "red" / "pipe.png")
     module = data(folder, max_broken=0.5)
     module.sources["validation"] = str(folder)
@@ -343,7 +343,7 @@ def test_a_pipe_among_the_pictures_is_a_broken_file(tmp_path: Path):
 # Splits ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_split_has_the_same_share_of_every_class_and_no_picture_twice(tmp_path: Path):
+def test_the_split_has_the_same_share_of_every_class_and_no_image_twice(tmp_path: Path):
     module = data(class_folders(tmp_path), validation_fraction=0.2, test_fraction=0.3)
     t = trainer(0)
     t.fit(task(), datamodule=module)
@@ -369,9 +369,9 @@ def test_a_limit_keeps_the_share_of_every_class(tmp_path: Path):
     assert sorted(labels(module.samples("train"))) == ["blue"] * 2 + ["green"] * 2 + ["red"] * 2
 
 
-def test_pictures_without_a_class_are_refused_in_one_line(tmp_path: Path):
+def test_images_without_a_class_are_refused_in_one_line(tmp_path: Path):
     save(tmp_path / "a.png", (1, 2, 3))
-    with pytest.raises(DataError, match="1 of 1 pictures have no class"):
+    with pytest.raises(DataError, match="1 of 1 images have no class"):
         set_up(data(tmp_path))
 
 
@@ -386,7 +386,7 @@ def test_classes_that_the_model_does_not_know_are_named_with_those_that_it_knows
 
 
 def encoded(suffix: str, **settings: Any) -> bytes:
-    """A picture of noise, so that its file is long."""
+    """An image of noise, so that its file is long."""
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(buffer := io.BytesIO(), suffix, **settings)
     return buffer.getvalue()
@@ -404,7 +404,7 @@ BROKEN = {
     "cut.png": encoded("png")[:2000],
     "cut.webp": encoded("webp", lossless=True)[:2000],
     "empty.png": b"",
-    "text.png": b"no picture at all",
+    "text.png": b"no image at all",
     "page.jpg": b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
     "head.png": b"\x89PNG\r\n\x1a\n\0\0",
     "bomb.png": too_large(),
@@ -413,7 +413,7 @@ BROKEN = {
 
 
 def break_ten(folder: Path) -> Path:
-    """Ten files, each broken in another way, among pictures: three show only when they are decoded."""
+    """Ten files, each broken in another way, among images: three show only when they are decoded."""
     class_folders(folder)
     for name, content in BROKEN.items():
         (folder / "blue" / name).write_bytes(content)
@@ -422,7 +422,7 @@ def break_ten(folder: Path) -> Path:
 
 
 def test_each_of_ten_broken_files_is_named_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    module = data(break_ten(tmp_path / "pictures"), max_broken=0.5, validation_fraction=0.01)
+    module = data(break_ten(tmp_path / "images"), max_broken=0.5, validation_fraction=0.01)
     module.bad.path = tmp_path / "bad_samples.jsonl"
     trainer(max_epochs=1).fit(task(), datamodule=module)
     rows = [json.loads(line) for line in module.bad.path.read_text().splitlines()]
@@ -432,8 +432,8 @@ def test_each_of_ten_broken_files_is_named_with_its_reason(tmp_path: Path, capsy
     assert all(f"{name}: " in said for name in (*BROKEN, "gone.png"))
 
 
-def test_unusual_pictures_are_not_broken(tmp_path: Path):
-    folder = tmp_path / "pictures"
+def test_unusual_images_are_not_broken(tmp_path: Path):
+    folder = tmp_path / "images"
     class_folders(folder, 2)
     red = folder / "red"
     frames = [Image.new("P", (20, 16), i) for i in range(3)]
@@ -450,9 +450,9 @@ def test_unusual_pictures_are_not_broken(tmp_path: Path):
 
 
 def test_more_broken_files_than_the_limit_stop_the_run(tmp_path: Path, here: Path):
-    break_ten(tmp_path / "pictures")
+    break_ten(tmp_path / "images")
     with pytest.raises(DataError, match=r"cannot be read .*listed in bad_samples.jsonl.*data.max_broken"):
-        set_up(data(tmp_path / "pictures"))
+        set_up(data(tmp_path / "images"))
     assert (here / "bad_samples.jsonl").is_file()
 
 
@@ -473,7 +473,7 @@ def test_a_list_that_cannot_be_written_stops_nothing(tmp_path: Path, capsys: pyt
     assert "bad_samples.jsonl cannot be written" in capsys.readouterr().err
 
 
-def test_the_next_picture_stands_in_for_a_broken_one_with_any_number_of_workers(tmp_path: Path):
+def test_the_next_image_stands_in_for_a_broken_one_with_any_number_of_workers(tmp_path: Path):
     class_folders(tmp_path / "train")
     class_folders(tmp_path / "val", 2)
     (tmp_path / "train" / "blue" / "cut.jpg").write_bytes(BROKEN["cut.jpg"])
@@ -496,13 +496,13 @@ def test_the_next_picture_stands_in_for_a_broken_one_with_any_number_of_workers(
     assert torch.equal(alone, seen(2))
 
 
-def test_a_broken_picture_is_left_out_of_an_evaluation(tmp_path: Path):
+def test_a_broken_image_is_left_out_of_an_evaluation(tmp_path: Path):
     class_folders(tmp_path / "train")
     class_folders(tmp_path / "val", 2)
     (tmp_path / "val" / "blue" / "cut.jpg").write_bytes(BROKEN["cut.jpg"])
     classifier = task()
     trainer(1).fit(classifier, datamodule=data(tmp_path, max_broken=0.5))
-    assert classifier.last_figures["images"] == 6
+    assert classifier.last_metrics["images"] == 6
 
 
 def test_headers_are_read_once(tmp_path: Path):

@@ -130,7 +130,7 @@ def test_a_mistake_gets_one_line_that_names_it(settings: dict[str, str], error: 
 
 
 class Marking(zoo.CausalLM):
-    def marked(self, item: Any) -> str:
+    def show_loss_mask(self, item: Any) -> str:
         return f"sample of {len(item['input_ids'])} tokens"
 
 
@@ -139,7 +139,7 @@ def test_a_few_samples_are_shown_before_the_training(here: Path, tiny_gpt2: Path
     data = zoo.TextData(train="a.jsonl", show=3)
     trainer(0).fit(Marking(pretrained=str(tiny_gpt2), max_length=16, optimizer=ADAMW), datamodule=data)
     assert capsys.readouterr().out.count("sample of ") == 3
-    assert "data.show" in zoo.TextData.free_on_resume
+    assert "data.show" in zoo.TextData.changeable_on_resume
 
 
 def test_columns_may_be_named(here: Path):

@@ -38,10 +38,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "configs", folder / "configs")
     (folder / "my.txt").write_text(TEXT)
     for name in ("cats", "dogs"):
-        (folder / "my_pictures" / name).mkdir(parents=True)
+        (folder / "my_images" / name).mkdir(parents=True)
         for i in range(12):
             colour = (20 * i, 99, 200 if name == "cats" else 20)
-            Image.new("RGB", (16, 12), colour).save(folder / "my_pictures" / name / f"{i}.png")
+            Image.new("RGB", (16, 12), colour).save(folder / "my_images" / name / f"{i}.png")
     (folder / "chats.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in CHATS))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -11,16 +11,16 @@ from zoo.images.preprocessing import Preprocessing, fit
 
 WANTED = Preprocessing(16, (0.5,) * 3, (0.5,) * 3, "bilinear")
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8))
-EVERYTHING = Augmentation(policy="rand", erase=0.5)
+EVERYTHING = Augmentation(policy="randaugment", random_erasing=0.5)
 
 
 def stream(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("policy", ["rand", "trivial"])
+@pytest.mark.parametrize("policy", ["randaugment", "trivialaugment"])
 def test_a_variation_is_a_function_of_its_stream_and_nothing_else(policy: augment.Policy):
-    vary = augment.Variation(Augmentation(policy=policy, erase=0.5), WANTED)
+    vary = augment.Variation(Augmentation(policy=policy, random_erasing=0.5), WANTED)
     torch.manual_seed(1)
     first, state = vary(NOISE, stream()), torch.random.get_rng_state()
     torch.manual_seed(2)
@@ -45,21 +45,21 @@ def test_random_boxes_are_distributed_as_torchvisions(size: tuple[int, int]):
 
 
 def test_without_any_variation_training_sees_what_evaluation_sees():
-    plain = augment.Variation(Augmentation(scale=1, flip=0), WANTED)
+    plain = augment.Variation(Augmentation(scale=1, hflip=0), WANTED)
     assert torch.equal(plain(NOISE, stream()), fit(NOISE, WANTED))
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic", "lanczos"])
 def test_a_crop_is_resized_as_the_network_wants_it(mode: str):
-    """Reference: Pillow, of the same part of the picture."""
-    vary = augment.Variation(Augmentation(scale=0.3, flip=0), Preprocessing(16, (0.5,) * 3, (0.5,) * 3, mode))
+    """Reference: Pillow, of the same part of the image."""
+    vary = augment.Variation(Augmentation(scale=0.3, hflip=0), Preprocessing(16, (0.5,) * 3, (0.5,) * 3, mode))
     box = augment.random_box(NOISE.size, 0.3, 4 / 3, stream())
     expected = NOISE.resize((16, 16), Image.Resampling[mode.upper()], box)
     assert torch.equal(vary(NOISE, stream()), torch.from_numpy(np.array(expected)).permute(2, 0, 1))
 
 
-def test_padding_moves_the_picture_over_black():
-    vary, square = augment.Variation(Augmentation(padding=4, flip=0), WANTED), fit(NOISE, WANTED)
+def test_padding_moves_the_image_over_black():
+    vary, square = augment.Variation(Augmentation(padding=4, hflip=0), WANTED), fit(NOISE, WANTED)
     padded = torch.nn.functional.pad(square, (4, 4, 4, 4))
     places = {
         (x, y): padded[:, y : y + 16, x : x + 16].numpy().tobytes() for x in range(9) for y in range(9)
@@ -68,8 +68,8 @@ def test_padding_moves_the_picture_over_black():
     assert moved == set(places.values())
 
 
-def test_half_of_the_pictures_are_turned_over():
-    vary, square = augment.Variation(Augmentation(scale=1, flip=0.5), WANTED), fit(NOISE, WANTED)
+def test_half_of_the_images_are_turned_over():
+    vary, square = augment.Variation(Augmentation(scale=1, hflip=0.5), WANTED), fit(NOISE, WANTED)
     seen = [vary(NOISE, stream(seed)) for seed in range(400)]
     turned = sum(torch.equal(image, square.flip(-1)) for image in seen)
     assert turned + sum(torch.equal(image, square) for image in seen) == 400
@@ -110,5 +110,5 @@ def test_the_shares_are_those_of_the_beta_distribution():
 
 
 def test_an_impossible_setting_is_refused():
-    with pytest.raises(ConfigError, match="flip is 2"):
-        Augmentation(flip=2)
+    with pytest.raises(ConfigError, match="hflip is 2"):
+        Augmentation(hflip=2)

@@ -1,4 +1,4 @@
-"""Reference for every figure: torchmetrics over the whole set at once."""
+"""Reference for every metric: torchmetrics over the whole set at once."""
 
 import pytest
 import torch
@@ -32,9 +32,9 @@ def test_macro_f1(sums: dict[str, torch.Tensor]):
 
 
 def test_accuracy_and_precision_of_each_class(sums: dict[str, torch.Tensor]):
-    figures = measures.class_figures(sums["confusion"])
-    assert torch.allclose(figures[:, 1], reference.multiclass_recall(LOGITS, LABELS, 7, average=None))
-    assert torch.allclose(figures[:, 2], reference.multiclass_precision(LOGITS, LABELS, 7, average=None))
+    metrics = measures.class_metrics(sums["confusion"])
+    assert torch.allclose(metrics[:, 1], reference.multiclass_recall(LOGITS, LABELS, 7, average=None))
+    assert torch.allclose(metrics[:, 2], reference.multiclass_precision(LOGITS, LABELS, 7, average=None))
 
 
 def test_calibration_error(sums: dict[str, torch.Tensor]):

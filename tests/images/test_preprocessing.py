@@ -13,9 +13,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 
 import zoo
 from zoo.errors import ConfigError
-from zoo.images import processors
-from zoo.images.encoder import PictureEncoder
+from zoo.images import hf_processors
 from zoo.images.preprocessing import Normalise, Preprocessing, of_processor
+from zoo.images.processor import ImageProcessor
 
 CHINA, FLOWER = (Image.fromarray(image) for image in load_sample_images().images)
 PHOTOGRAPHS = [CHINA.resize((513, 331)), FLOWER.resize((277, 401)), FLOWER.resize((97, 120))]
@@ -50,8 +50,8 @@ AS_SAVED: list[tuple[str, dict[str, Any]]] = [
 
 def normalised(wanted: Preprocessing) -> torch.Tensor:
     """What a network gets of the photographs, by way of a worker in another process."""
-    encoder = pickle.loads(pickle.dumps(PictureEncoder(["a"], wanted, None)))
-    batch = encoder.collate(encoder.encode([zoo.ImageSample(photograph) for photograph in PHOTOGRAPHS]))
+    processor = pickle.loads(pickle.dumps(ImageProcessor(["a"], wanted, None)))
+    batch = processor.collate(processor.encode([zoo.ImageSample(photograph) for photograph in PHOTOGRAPHS]))
     return Normalise(wanted)(batch["image"])
 
 
@@ -62,7 +62,7 @@ def test_a_network_gets_what_the_processor_that_was_saved_with_it_would_give_it(
     assert torch.allclose(normalised(of_processor(processor, None)), theirs.float(), rtol=1e-5, atol=1e-5)
 
 
-def test_every_family_that_classifies_pictures_is_tried_or_named():
+def test_every_family_that_classifies_images_is_tried_or_named():
     assert set(NAMES) | BY_ANOTHER == set(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES)
 
 
@@ -77,7 +77,7 @@ def test_colours_that_depend_on_one_another_are_refused(monkeypatch: pytest.Monk
         def rescale_and_normalize(self, images: torch.Tensor, *settings: Any) -> torch.Tensor:
             return super().rescale_and_normalize(images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1), *settings)
 
-    monkeypatch.setattr(processors, "restored", Grey.from_dict)
+    monkeypatch.setattr(hf_processors, "restored", Grey.from_dict)
     with pytest.raises(ConfigError, match="Grey is the image processor of this model"):
         of_processor(Grey(), None)
 
@@ -105,11 +105,11 @@ def test_a_processor_of_one_size_only_is_refused_another(monkeypatch: pytest.Mon
         def resize(self, image: torch.Tensor, *args: Any, **settings: Any) -> torch.Tensor:
             return image[..., :64, :64]
 
-    monkeypatch.setattr(processors, "restored", Fixed.from_dict)
+    monkeypatch.setattr(hf_processors, "restored", Fixed.from_dict)
     with pytest.raises(ConfigError, match="image_size is 112, and Fixed always makes 64 of it"):
         of_processor(Fixed(), 112)
 
 
 def test_a_processor_in_plain_types_is_the_same_processor():
     processor = transformers.MobileViTImageProcessor(size={"shortest_edge": 288})
-    assert processors.restored(processors.plain(processor)).to_dict() == processor.to_dict()
+    assert hf_processors.restored(hf_processors.plain(processor)).to_dict() == processor.to_dict()

@@ -18,7 +18,7 @@ def pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(image)
 
 
-def test_grey_pictures_have_three_equal_channels():
+def test_grey_images_have_three_equal_channels():
     assert np.array_equal(pixels(reading.read(GRADIENT)), np.repeat(GRADIENT[..., None], 3, -1))
 
 
@@ -64,13 +64,13 @@ def test_a_call_is_read_when_it_is_needed():
 
 
 @pytest.mark.parametrize("suffix", ["eps", "dds", "tga", "ico", "pcx"])
-def test_other_formats_of_pillow_are_no_pictures(suffix: str):
+def test_other_formats_of_pillow_are_no_images(suffix: str):
     Image.new("RGB", (8, 8)).save(buffer := io.BytesIO(), suffix)
-    with pytest.raises(BrokenSampleError, match="no picture, or of no known format"):
+    with pytest.raises(BrokenSampleError, match="no image, or of no known format"):
         reading.read(buffer.getvalue())
 
 
-def test_whatever_a_decoder_raises_the_picture_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_whatever_a_decoder_raises_the_image_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     for error in (RuntimeError("no codec"), KeyError("tile"), MemoryError(), RecursionError(), NotImplementedError()):
 
@@ -89,7 +89,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path):
         reading.read(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"", "no picture"), (b"GIF89a", "."), (b"hello" * 99, "no picture")])
+@pytest.mark.parametrize(("content", "reason"), [(b"", "no image"), (b"GIF89a", "."), (b"hello" * 99, "no image")])
 def test_what_is_broken_says_why(content: bytes, reason: str):
     with pytest.raises(BrokenSampleError, match=reason):
         reading.read(content)

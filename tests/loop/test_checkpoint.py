@@ -12,7 +12,7 @@ from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.files import checksums
 from zoo.loop import checkpoint
 
-STATE = {"task": "x.Y", "step": 3, "steps_per_epoch": 5, "micro_batch_size": None, "learned": {}, "facts": {}}
+STATE = {"task": "x.Y", "step": 3, "steps_per_epoch": 5, "micro_batch_size": None, "data_state": {}, "facts": {}}
 CONTENT = {"zoo": STATE, "state_dict": {"w": torch.arange(100.0)}, "callbacks": {}, "optimizer_states": []}
 
 

@@ -188,27 +188,27 @@ def test_a_process_that_was_killed_is_one_line_with_the_command_to_go_on(folder:
 
 def test_no_sample_is_scored_twice_in_a_test_with_two_processes(folder: Path):
     assert main(["test", "--run=one"]) == 0
-    by_one = run.read_figures(folder / "runs/one/1")["test"]["figures"]
+    by_one = run.read_metrics(folder / "runs/one/1")["test"]["metrics"]
     done = zoo_in_processes("test", "--run=one", *TWO)
     assert done.returncode == 0, done.stderr
-    assert run.read_figures(folder / "runs/one/1")["test"]["figures"] == pytest.approx(by_one, rel=1e-6)
+    assert run.read_metrics(folder / "runs/one/1")["test"]["metrics"] == pytest.approx(by_one, rel=1e-6)
 
 
-def test_two_processes_train_on_pictures_as_one_does(folder: Path):
+def test_two_processes_train_on_images_as_one_does(folder: Path):
     network = {"name": "vit_tiny_patch16_224", "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2}
     flags = ["fit", "--model=zoo.ImageClassification", f"--model.architecture={network}", "--model.image_size=8"]
     flags += [
-        "--model.augmentation={scale: 0.5, erase: 0.5, label_smoothing: 0.1}",
+        "--model.augmentation={scale: 0.5, random_erasing: 0.5, label_smoothing: 0.1}",
         "--model.optimizer=torch.optim.SGD",
     ]
     flags += ["--model.optimizer.lr=0.5", "--data=zoo.ImageData", "--data.train=python:sklearn.datasets.load_digits"]
     flags += ["--data.limit=23", "--data.validation_fraction=0.02", "--data.batch_size=11", "--data.num_workers=0"]
     flags += ["--trainer.max_steps=5", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1"]
-    assert main([*flags, "--name=pictures"]) == 0
-    done = zoo_in_processes(*flags, "--name=pictures_of_two", *TWO)
+    assert main([*flags, "--name=images"]) == 0
+    done = zoo_in_processes(*flags, "--name=images_of_two", *TWO)
     assert done.returncode == 0, done.stderr
-    one, two = rows(folder, "pictures"), rows(folder, "pictures_of_two")
+    one, two = rows(folder, "images"), rows(folder, "images_of_two")
     for row in [*one, *two]:
         row.pop("train/micro_batch_size", None)
     assert [list(row.values()) for row in two] == [pytest.approx(list(row.values()), rel=1e-3) for row in one]
-    assert torch.allclose(weights(folder, "pictures", 5), weights(folder, "pictures_of_two", 5), atol=1e-5)
+    assert torch.allclose(weights(folder, "images", 5), weights(folder, "images_of_two", 5), atol=1e-5)

@@ -34,7 +34,7 @@ def gradient(loss, at_most: int | None, counts=None) -> torch.Tensor:
     batch = {"x": torch.randn(7, 2, generator=torch.Generator().manual_seed(0)), "n": torch.arange(7)}
     totals = microbatch.accumulate(
         batch, at_most=at_most, loss=lambda piece: loss(weight, piece), backward=lambda x: x.backward(),
-        place=lambda piece: piece, stream=(0,), counts=counts,
+        to_device=lambda piece: piece, stream=(0,), counts=counts,
     )  # fmt: skip
     whole = microbatch.whole(totals, [weight], Together())
     assert whole is not None
@@ -67,7 +67,7 @@ def test_what_goes_backward_is_about_a_mean(targets: int):
 
     microbatch.accumulate(
         {"x": torch.full((4,), 3.0)}, at_most=2, loss=loss,
-        backward=lambda loss: passed.append(float(loss.detach())), place=lambda piece: piece, stream=(0,),
+        backward=lambda loss: passed.append(float(loss.detach())), to_device=lambda piece: piece, stream=(0,),
     )  # fmt: skip
     assert 3 / 1.5 < sum(passed) < 3 * 1.5
 
@@ -87,7 +87,7 @@ def test_several_pairs_are_each_divided_by_their_own_count():
 
 
 def test_several_pairs_in_pieces_ask_for_their_counts():
-    with pytest.raises(ValueError, match=r"Write count\(batch\)"):
+    with pytest.raises(ValueError, match=r"Write count_targets\(batch\)"):
         gradient(two_pairs, 2)
 
 

@@ -54,7 +54,7 @@ def test_noise_in_evaluation_is_a_function_of_split_and_sample(size: int):
     assert len({tuple(noise.tolist()) for noise in drawn.values()}) == 24
     for sample, noise in drawn.items():
         assert torch.equal(noise, torch.randn(3, generator=streams.generator(0, "validation", sample, "noise")))
-    assert task.last_figures["loss"] == pytest.approx(fitted(3).last_figures["loss"], rel=1e-6)
+    assert task.last_metrics["loss"] == pytest.approx(fitted(3).last_metrics["loss"], rel=1e-6)
 
 
 def test_what_an_evaluation_draws_by_itself_differs_from_batch_to_batch_and_comes_again():

@@ -35,7 +35,7 @@ def test_what_is_found_is_the_largest_size_that_fits_among_even_cuts(batch: int)
     for room in range(1, batch + 2):
         memory = Memory(room)
         found = probe.largest(memory.fits, batch)
-        best = max(size for size in probe.piece_sizes(batch) if size <= room)
+        best = max(size for size in probe.micro_batch_sizes(batch) if size <= room)
         assert found == (best, 1000 + best)
         assert best in memory.tried
         assert len(memory.tried) == len(set(memory.tried))
@@ -44,7 +44,7 @@ def test_what_is_found_is_the_largest_size_that_fits_among_even_cuts(batch: int)
 def test_the_sizes_are_those_of_the_largest_piece_of_every_even_cut():
     for batch in range(1, 50):
         largest_pieces = {max(microbatch.even_sizes(batch, size)) for size in range(1, batch + 1)}
-        assert probe.piece_sizes(batch) == sorted(largest_pieces)
+        assert probe.micro_batch_sizes(batch) == sorted(largest_pieces)
 
 
 def test_no_try_is_much_more_than_twice_of_what_is_known_to_fit():
@@ -172,7 +172,7 @@ def test_a_network_with_batch_statistics_is_not_probed():
 
 def test_a_task_without_an_example_batch_is_not_probed():
     class Plain(zoo.Task):
-        configure_model, encoder, loss = Toy.configure_model, Toy.encoder, Toy.loss
+        configure_model, processor, loss = Toy.configure_model, Toy.processor, Toy.loss
 
     task = Plain(optimizer=SGD)
     task.network = nn.Sequential(nn.Linear(3, 1))
@@ -220,9 +220,9 @@ def test_the_limit_of_one_trainer_is_not_that_of_the_next(monkeypatch: pytest.Mo
     total = SimpleNamespace(total_memory=24 * 10**9)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: total)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, device: fractions.append(share))
-    card = torch.device("cuda", 0)
+    gpu = torch.device("cuda", 0)
     for limit in (None, 12 * 10**9, None):
-        probe.limit_process(card, limit)
+        probe.limit_process(gpu, limit)
     assert fractions == [0.5, 1.0]
 
 
@@ -256,10 +256,10 @@ def test_generation_is_tried_out_before_the_first_prompt_and_says_the_same(tiny_
     three = probe.peak(lambda: probe.prediction(task, 3), task.device, [*task.parameters(), *task.buffers()])
     assert three is not None
     seen.clear()
-    task, in_pieces = predicted(tiny_gpt2, f"{(three + 100) / 1e6}MB", seen)
+    task, in_micro_batches = predicted(tiny_gpt2, f"{(three + 100) / 1e6}MB", seen)
     assert task.at_once == {"prediction": 3}
     assert seen[-4:] == [3, 3, 3, 3]
-    assert in_pieces == whole
+    assert in_micro_batches == whole
 
 
 def test_with_room_for_all_prompts_generation_stays_whole(tiny_gpt2: Path, prompts: None):

@@ -33,7 +33,7 @@ def a_list(path: Path) -> None:
     path.write_text("[1]")
 
 
-def of_pictures(path: Path) -> None:
+def of_images(path: Path) -> None:
     path.write_text(json.dumps({"model_type": "vit"}))
 
 
@@ -57,7 +57,7 @@ def load(folder: str) -> None:
 DAMAGES = [
     *[("model.safetensors", damage) for damage in (half, empty, boundless, gone)],
     *[("tokenizer.json", damage) for damage in (half, empty, a_list, gone)],
-    *[("config.json", damage) for damage in (half, empty, a_list, of_pictures, of_no_kind, no_text)],
+    *[("config.json", damage) for damage in (half, empty, a_list, of_images, of_no_kind, no_text)],
     ("tokenizer_config.json", half),
 ]
 

@@ -69,7 +69,7 @@ def test_so_is_one_whose_folder_is_a_file(flags: list[str], zoo_command: Command
     assert (code, "runs/disk cannot be written: Not a directory" in the_line(complaint)) == (73, True)
 
 
-def test_figures_are_shown_although_they_cannot_be_kept(flags: list[str], zoo_command: Command):
+def test_metrics_are_shown_although_they_cannot_be_kept(flags: list[str], zoo_command: Command):
     assert zoo_command("fit", *flags)[0] == 0
     before = (FOLDER / "metrics.json").read_bytes()
     with nothing_is_written_here():
@@ -103,7 +103,7 @@ def test_an_export_that_fails_leaves_the_one_before_and_is_made_up_for(
     assert {path.name: path.read_bytes() for path in (FOLDER / "model").iterdir()} == before
     assert zoo_command("fit", "--resume")[0] == 0
     assert (FOLDER / "model/model.safetensors").read_bytes() != before["model.safetensors"]
-    assert run.read_figures(FOLDER)["fit"]["protocol"]["step"] == 6
+    assert run.read_metrics(FOLDER)["fit"]["eval_settings"]["step"] == 6
     assert not [*FOLDER.rglob(".*")]
 
 
@@ -191,7 +191,7 @@ def test_a_run_whose_reader_is_gone_goes_on_to_its_end(
     with open(writer, "w") as gone, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", gone)
         assert main(["fit", *flags]) == 0
-    assert "fit" in run.read_figures(FOLDER)
+    assert "fit" in run.read_metrics(FOLDER)
 
 
 @pytest.mark.parametrize(

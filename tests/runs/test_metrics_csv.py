@@ -12,7 +12,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_figure_that_comes_later_gets_a_column(tmp_path: Path):
+def test_a_metric_that_comes_later_gets_a_column(tmp_path: Path):
     log = MetricsCSV(tmp_path / "metrics.csv")
     log.log_metrics({"loss": 2.0}, 1)
     log.log_metrics({"val/loss": 1.5}, 2)

@@ -179,20 +179,20 @@ def test_a_finished_run_that_is_trained_longer_and_stopped_goes_on(
         patched.setattr(Task, "training_step", stopped)
         code, _, complaint = zoo_command("fit", "--resume=first", "--trainer.max_steps=8")
         assert (code, "uv run zoo fit --resume runs/first/1" in complaint) == (143, True)
-    assert "fit" not in run.read_figures(FOLDER)
+    assert "fit" not in run.read_metrics(FOLDER)
     code, said, _ = zoo_command("fit", "--resume=first")
     assert code == 0
     assert f"from step {5 if stop is KilledError else 6}" in said
     assert (FOLDER / "metrics.csv").read_text() == Path("undisturbed/metrics.csv").read_text()
-    assert run.read_figures(FOLDER) == run.read_figures(Path("undisturbed"))
+    assert run.read_metrics(FOLDER) == run.read_metrics(Path("undisturbed"))
 
 
 def test_a_kill_between_the_last_checkpoint_and_the_export_loses_nothing(first: list[str], zoo_command: Command):
-    figures = json.loads((FOLDER / "metrics.json").read_text())
+    metrics = json.loads((FOLDER / "metrics.json").read_text())
     (FOLDER / "metrics.json").unlink()
     shutil.rmtree(FOLDER / "model")
     assert zoo_command("fit", "--resume")[0] == 0
-    assert json.loads((FOLDER / "metrics.json").read_text()) == figures
+    assert json.loads((FOLDER / "metrics.json").read_text()) == metrics
     assert (FOLDER / "model/model.safetensors").is_file()
 
 
@@ -211,7 +211,7 @@ def test_a_larger_network_is_refused_even_if_allowed(tiny_gpt2: Path):
     task = CausalLM(
         architecture={"model_type": "gpt2", "n_embd": 48}, vocab_size=300, optimizer=torch.optim.AdamW, max_length=16
     )
-    task.learned = {"config": {"model_type": "gpt2", "n_embd": 16}}
+    task.data_state = {"config": {"model_type": "gpt2", "n_embd": 16}}
     with pytest.raises(ConfigError, match=r"n_embd is 48, the checkpoint's network has 16"):
         task.config()
 

@@ -48,7 +48,7 @@ def test_a_run_directory_has_what_the_readme_says(fit: Any):
     }
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {"step=3.ckpt", "last", "best"}
     assert json.loads((folder / "environment.json").read_text())["packages"]["torch"] == version("torch")
-    assert json.loads((folder / "metrics.json").read_text())["fit"]["figures"]["val/perplexity"] > 1
+    assert json.loads((folder / "metrics.json").read_text())["fit"]["metrics"]["val/perplexity"] > 1
 
 
 def test_the_saved_config_trains_the_same_run_again(fit: Any, zoo_command: Any):
@@ -101,7 +101,7 @@ def test_a_checkpoint_loads_without_running_code(fit: Any):
     content = torch.load(run.checkpoint_of(fit()), weights_only=True)
     assert content["zoo"]["step"] == 3
     assert "hyper_parameters" not in content
-    assert set(content["zoo"]["learned"]) == {"tokenizer", "config", "dialogue"}
+    assert set(content["zoo"]["data_state"]) == {"tokenizer", "config", "dialogue"}
 
 
 def test_a_tokenizer_of_the_training_text_comes_back_with_the_run(fit: Any, zoo_command: Any):
@@ -117,10 +117,27 @@ def fit_text() -> str:
     return "other.txt"
 
 
+@pytest.mark.parametrize("command", [["fit", "--resume"], ["validate"], ["test"], ["predict", "--prompt=The"]])
+def test_a_run_with_the_names_of_before_is_refused_in_one_line(fit: Any, zoo_command: Any, command: list[str]):
+    folder = fit()
+    made = json.loads((folder / "environment.json").read_text())
+    (folder / "environment.json").write_text(json.dumps({"card": made["gpu"], "packages": made["packages"]}))
+    (folder / "metrics.json").write_text('{"fit": {"figures": {"val/loss": 3.0}, "protocol": {"step": 3}}}')
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config.replace("\n    packing:", "\n    packed:"))
+    code, _, complaint = zoo_command(*command)
+    assert (code, complaint.count("\n")) == (65, 1)
+    assert f"{folder} was written by a version of zoo whose names differ" in complaint
+    with pytest.raises(DataError, match="names differ"):
+        zoo.load()
+    code, said, complaint = zoo_command("runs")
+    assert (code, complaint, "of another version" in said) == (0, "", True)
+
+
 def test_flags_win_over_what_the_run_saved(fit: Any, zoo_command: Any):
     folder = fit()
     assert zoo_command("test", "--model.stride=4")[0] == 0
-    assert json.loads((folder / "metrics.json").read_text())["test"]["protocol"]["stride"] == 4
+    assert json.loads((folder / "metrics.json").read_text())["test"]["eval_settings"]["stride"] == 4
 
 
 def test_every_setting_is_in_the_saved_config(fit: Any):
@@ -153,19 +170,27 @@ def test_a_new_run_starts_from_the_weights_of_another(fit: Any):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-DAMAGE = [b"", b"{", b"[]", b'{"fit": 3}', b'{"fit": {"figures": [], "protocol": {}}}', b"\xff\xfe\x00", b"[" * 100_000]
+DAMAGE = [
+    b"",
+    b"{",
+    b"[]",
+    b'{"fit": 3}',
+    b'{"fit": {"metrics": [], "eval_settings": {}}}',
+    b"\xff\xfe\x00",
+    b"[" * 100_000,
+]
 
 
 @pytest.mark.parametrize("content", DAMAGE, ids=range(len(DAMAGE)))
-def test_damaged_figures_are_named_and_made_anew(fit: Any, zoo_command: Any, content: bytes):
+def test_damaged_metrics_are_named_and_made_anew(fit: Any, zoo_command: Any, content: bytes):
     folder = fit()
-    before = run.read_figures(folder)
+    before = run.read_metrics(folder)
     (folder / "metrics.json").write_bytes(content)
     code, said, complaint = zoo_command("runs")
     assert (code, "runs/fox/1" in said) == (0, True)
     assert complaint.startswith("zoo: runs/fox/1/metrics.json is damaged")
     assert zoo_command("fit", "--resume")[0] == 0
-    assert run.read_figures(folder) == before
+    assert run.read_metrics(folder) == before
 
 
 def test_one_damaged_run_hides_no_other(fit: Any, zoo_command: Any):
@@ -257,7 +282,7 @@ def test_a_run_that_ends_with_an_infinite_loss_is_no_success(
         raise ValueError(name)
 
     text = Path("runs/fox/2/metrics.json").read_text()
-    assert json.loads(text, parse_constant=refuse)["fit"]["figures"]["val/loss"] is None
+    assert json.loads(text, parse_constant=refuse)["fit"]["metrics"]["val/loss"] is None
     assert zoo_command("runs")[0] == 0
 
 

@@ -70,10 +70,12 @@ def test_packed_documents_have_the_loss_and_gradients_that_they_have_one_by_one(
     for packing in (True, False):
         task = zoo.CausalLM(pretrained=str(tmp_path / family), max_length=64, packing=packing, optimizer=ADAMW)
         task.configure_model()
-        encoder = task.encoder("train")
-        windows[packing] = encoder.arrange(documents(encoder.encode(samples)))
+        processor = task.processor("train")
+        windows[packing] = processor.pack(documents(processor.encode(samples)))
         batches = (
-            [encoder.collate(list(windows[packing]))] if packing else [encoder.collate([w]) for w in windows[packing]]
+            [processor.collate(list(windows[packing]))]
+            if packing
+            else [processor.collate([w]) for w in windows[packing]]
         )
         found[packing] = gradients(task, batches)
     assert len(windows[True]) < len(windows[False])
@@ -86,9 +88,11 @@ def test_an_architecture_that_cannot_keep_documents_apart_is_refused(tmp_path: P
     save_tiny(tmp_path / "bloom", {"model_type": "bloom", "n_layer": 1, "n_head": 2, "hidden_size": 16})
     task = zoo.CausalLM(pretrained=str(tmp_path / "bloom"), max_length=LENGTH, optimizer=ADAMW)
     task.configure_model()
-    with pytest.raises(ConfigError, match="bloom cannot keep packed documents apart. Set model.packing to joined"):
+    with pytest.raises(ConfigError, match="bloom cannot keep packed documents apart. Set model.packing to concat"):
         task.loss(task.example_batch(1))
-    assert zoo.CausalLM(pretrained="x", packing="joined", optimizer=ADAMW)  # what it proposes exists
+    for word in ("concat", "joined"):  # what it proposes exists, and its alias
+        task = zoo.CausalLM(pretrained="x", packing=word, optimizer=ADAMW)
+        assert task.eval_settings("test")["documents"] == "concat"
 
 
 CHATS = [
@@ -127,16 +131,16 @@ def test_conversations_without_a_template_are_refused(tiny_gpt2: Path):
 
 def test_the_learned_tokens_of_a_sample_are_marked(tiny_gpt2: Path):
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=64, optimizer=ADAMW)
-    item = task.encoder("train").encode([zoo.CompletionSample("The fox", " jumps")])[0]
-    assert task.marked(item).endswith("tokens, 2 of them learned: The fox⟦ jumps<|endoftext|>⟧")
+    item = task.processor("train").encode([zoo.CompletionSample("The fox", " jumps")])[0]
+    assert task.show_loss_mask(item).endswith("tokens, loss on 2 tokens: The fox⟦ jumps<|endoftext|>⟧")
 
 
 def test_of_a_long_document_the_beginning_is_shown(tiny_gpt2: Path):
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), max_length=64, optimizer=ADAMW)
-    item = task.encoder("train").encode([zoo.TextSample(TEXT)])[0]
+    item = task.processor("train").encode([zoo.TextSample(TEXT)])[0]
     count = len(item["input_ids"])
-    assert task.marked(item).endswith(f"⟧ … and {count - 512:,} more")
-    assert task.marked(item).startswith(f"{count} tokens, {count - 1} of them learned: The⟦ 0th fox")
+    assert task.show_loss_mask(item).endswith(f"⟧ … and {count - 512:,} more")
+    assert task.show_loss_mask(item).startswith(f"{count} tokens, loss on {count - 1} tokens: The⟦ 0th fox")
 
 
 def test_perplexity_is_the_exponential_of_the_mean_over_all_scored_tokens(tiny_gpt2: Path, here: Path):
@@ -153,8 +157,8 @@ def test_perplexity_is_the_exponential_of_the_mean_over_all_scored_tokens(tiny_g
         logits = network(ids[None, start:stop]).logits[0, done - start - 1 : -1]
         total += F.cross_entropy(logits, ids[done:stop], reduction="sum").item()
         count, done = count + stop - done, stop
-    assert task.last_figures["tokens"] == count == len(ids) - 1
-    assert task.last_figures["perplexity"] == pytest.approx(math.exp(total / count), rel=1e-5)
+    assert task.last_metrics["tokens"] == count == len(ids) - 1
+    assert task.last_metrics["perplexity"] == pytest.approx(math.exp(total / count), rel=1e-5)
 
 
 def test_a_loss_of_ones_own_changes_no_perplexity(tiny_gpt2: Path, here: Path):
@@ -168,7 +172,7 @@ def test_a_loss_of_ones_own_changes_no_perplexity(tiny_gpt2: Path, here: Path):
     for kind in (zoo.CausalLM, Tenth):
         task = kind(pretrained=str(tiny_gpt2), max_length=LENGTH, optimizer=ADAMW)
         trainer(1).test(task, zoo.TextData(test="test.txt", batch_size=4), verbose=False)
-        perplexities.append(task.last_figures["perplexity"])
+        perplexities.append(task.last_metrics["perplexity"])
     assert perplexities[0] == perplexities[1] > 1
 
 
@@ -402,7 +406,7 @@ def test_a_task_that_shows_nothing_of_its_own_shows_its_samples_all_the_same(
     tiny_gpt2: Path, text_file: Path, capsys: pytest.CaptureFixture[str]
 ):
     class Plain(zoo.CausalLM):
-        marked = zoo.Task.marked
+        show_loss_mask = zoo.Task.show_loss_mask
 
     task = Plain(pretrained=str(tiny_gpt2), max_length=16, optimizer=SGD)
     trainer(0).fit(task, datamodule=zoo.TextData(train=str(text_file), documents="lines", show=2))

@@ -29,8 +29,8 @@ def all_threads() -> Any:
     torch.set_num_threads(threads)
 
 
-def figures(run: str, split: str = "test") -> dict[str, float]:
-    return json.loads(Path(f"runs/{run}/metrics.json").read_text())[split]["figures"]
+def metrics(run: str, split: str = "test") -> dict[str, float]:
+    return json.loads(Path(f"runs/{run}/metrics.json").read_text())[split]["metrics"]
 
 
 def plain_loss(model: Path, text: str, length: int, windows: int) -> float:
@@ -51,7 +51,7 @@ def test_its_perplexity_is_the_one_that_plain_transformers_measures(here: Path, 
         "test", "--config=none.yaml", *flags, "--trainer.limit_test_batches=3", "--trainer.max_steps=1"
     )
     assert code == 0
-    found = figures("none/pretrained")
+    found = metrics("none/pretrained")
     assert found["tokens"] == 6132
     assert found["loss"] == pytest.approx(3.38387, abs=5e-6)
     assert found["perplexity"] == pytest.approx(29.4846, abs=5e-5)
@@ -66,7 +66,7 @@ def test_after_fine_tuning_it_is_that_of_the_export_in_plain_transformers(here: 
     code, _, _ = zoo_command("fit", *FLAGS, *flags, "--trainer.max_steps=2", "--name=real")
     assert code == 0
     assert zoo_command("test", "--run=runs/real/1")[0] == 0
-    found = figures("real/1")
+    found = metrics("real/1")
     assert found["tokens"] == 8 * 63
     assert found["loss"] == pytest.approx(plain_loss(here / "runs/real/1/model", text[-3_000:], 64, 8), abs=5e-5)
     shutil.rmtree("runs")  # 1.5 GB
@@ -81,7 +81,7 @@ def test_chats_in_its_own_template_have_the_loss_of_the_answers_alone(here: Path
     Path("none.yaml").write_text("{}\n")
     flags = ["--config=none.yaml", *FLAGS, "--model.max_length=256", "--data.test=chats.jsonl", "--trainer.max_steps=1"]
     assert zoo_command("test", *flags)[0] == 0
-    found = figures("none/pretrained")
+    found = metrics("none/pretrained")
     tokenizer = transformers.AutoTokenizer.from_pretrained(ASSETS / "smollm2")
     network = transformers.AutoModelForCausalLM.from_pretrained(ASSETS / "smollm2", dtype=torch.float32).eval()
     total, count = 0.0, 0

@@ -21,7 +21,7 @@ from zoo.errors import ConfigError
 from zoo.images.augment import Augmentation
 from zoo.models import classifiers
 
-PLAIN = Augmentation(scale=1, flip=0)
+PLAIN = Augmentation(scale=1, hflip=0)
 RESNET = {"name": "resnet18", "layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
 
 
@@ -223,7 +223,7 @@ def test_a_compiled_network_has_the_losses_of_an_eager_one(vit: Path):
     assert losses(True) == pytest.approx(losses(False), rel=1e-5)
 
 
-def test_a_picture_is_varied_anew_at_every_step(monkeypatch: pytest.MonkeyPatch):
+def test_an_image_is_varied_anew_at_every_step(monkeypatch: pytest.MonkeyPatch):
     seen: list[set[bytes]] = []
     plain = zoo.ImageClassification.logits
 
@@ -232,7 +232,7 @@ def test_a_picture_is_varied_anew_at_every_step(monkeypatch: pytest.MonkeyPatch)
         return plain(self, batch)
 
     monkeypatch.setattr(zoo.ImageClassification, "logits", logits)
-    task = resnet(augmentation=Augmentation(scale=0.5, flip=0), norm="frozen")
+    task = resnet(augmentation=Augmentation(scale=0.5, hflip=0), norm="frozen")
     trainer(3, limit_val_batches=0).fit(task, datamodule=digits(batch_size=40))
     assert [len(images) for images in seen] == [40] * 3
     assert max(len(seen[0] & seen[1]), len(seen[1] & seen[2])) < 20  # of so few pixels some crops are alike
@@ -252,10 +252,10 @@ def test_a_probe_that_is_loaded_again_has_the_backbone_that_it_was_trained_on(vi
     flags += ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--data=zoo.ImageData"]
     flags += ["--data.train=python:sklearn.datasets.load_digits", "--data.limit=40", "--data.num_workers=0"]
     assert zoo_command("fit", *flags, "--trainer.accelerator=cpu", "--trainer.max_steps=2")[0] == 0
-    measured = json.loads((here / "runs/run/1/metrics.json").read_text())["fit"]["figures"]
+    measured = json.loads((here / "runs/run/1/metrics.json").read_text())["fit"]["metrics"]
     assert zoo_command("validate")[0] == 0
     again = json.loads((here / "runs/run/1/metrics.json").read_text())
-    assert again["validation"]["figures"]["loss"] == pytest.approx(measured["val/loss"], rel=1e-5)
+    assert again["validation"]["metrics"]["loss"] == pytest.approx(measured["val/loss"], rel=1e-5)
 
 
 def test_frozen_statistics_stay_while_the_weights_train():
@@ -312,8 +312,8 @@ def test_without_batch_statistics_micro_batches_train_as_the_whole_batch_does(no
     assert torch.allclose(weights(whole), weights(pieces), atol=2e-3 if norm == "frozen" else 1e-5)
 
 
-def test_a_last_batch_of_one_picture_is_refused_before_the_first_step():
-    with pytest.raises(ConfigError, match="the last batch of 40 pictures has a single one"):
+def test_a_last_batch_of_one_image_is_refused_before_the_first_step():
+    with pytest.raises(ConfigError, match="the last batch of 40 images has a single one"):
         fit(resnet(), batch_size=13)
 
 
@@ -368,7 +368,7 @@ def test_a_loss_of_ones_own_is_validated_by_cross_entropy(vit: Path):
     for kind in (zoo.ImageClassification, Tenth):
         task = kind(pretrained=str(vit), optimizer=SGD)
         trainer(0).validate(task, datamodule=digits(), verbose=False)
-        losses.append(task.last_figures["loss"])
+        losses.append(task.last_metrics["loss"])
     assert losses[0] == losses[1] > 0
 
 
@@ -382,9 +382,9 @@ def test_a_test_leaves_its_evidence(vit: Path, here: Path, zoo_command: Any):
     assert {path.name for path in folder.iterdir()} == {"classes.csv", "confusion.csv", "confusion.png", "mistakes.png"}
     rows = (folder / "confusion.csv").read_text().splitlines()
     counts = np.array([[int(x) for x in row.split(",")[1:]] for row in rows[1:]])
-    figures = json.loads((here / "runs/run/1/metrics.json").read_text())["test"]["figures"]
-    assert counts.sum() == figures["images"] == 179
-    assert counts.trace() / counts.sum() == pytest.approx(figures["accuracy"])
+    metrics = json.loads((here / "runs/run/1/metrics.json").read_text())["test"]["metrics"]
+    assert counts.sum() == metrics["images"] == 179
+    assert counts.trace() / counts.sum() == pytest.approx(metrics["accuracy"])
     for picture in (folder / "confusion.png", folder / "mistakes.png", here / "batch.png"):
         assert np.asarray(Image.open(picture).convert("L")).std() > 10  # something is drawn
 

@@ -5,17 +5,17 @@ import pytest
 from tokens.arrow import documents
 
 from zoo.errors import DataError
-from zoo.tokens.windows import IGNORED, Windows, pack
+from zoo.tokens.windows import IGNORED, Packing, Windows, pack
 
 LENGTH = 16
 
 
-def stream(*lengths: int, learned: list[list[int]] | None = None) -> Any:
+def stream(*lengths: int, loss_mask: list[list[int]] | None = None) -> Any:
     """Documents of these lengths, of consecutive numbers."""
     starts = np.cumsum([0, *lengths])
     items = [{"input_ids": np.arange(a, a + n, dtype=np.int32)} for a, n in zip(starts, lengths, strict=False)]
-    for item, flags in zip(items, learned or [], strict=False):
-        item["learned"] = np.array(flags, dtype=np.uint8)
+    for item, flags in zip(items, loss_mask or [], strict=False):
+        item["loss_mask"] = np.array(flags, dtype=np.uint8)
     return documents(items)
 
 
@@ -47,8 +47,9 @@ def test_every_token_of_many_documents_is_a_target_but_each_ones_first(packing: 
     assert scored(windows) == sorted(set(range(sum(lengths))) - firsts)
 
 
-def test_joined_documents_are_one_text():
-    windows = Windows(stream(5, 1, 34), LENGTH, LENGTH, "joined")
+@pytest.mark.parametrize("packing", ["concat", "joined"])
+def test_concatenated_documents_are_one_text(packing: Packing):
+    windows = Windows(stream(5, 1, 34), LENGTH, LENGTH, packing)
     assert [w["input_ids"].tolist() for w in windows] == [list(range(16)), list(range(16, 32)), list(range(32, 40))]
     assert all(w["segments"] == 1 for w in windows)
 
@@ -63,7 +64,7 @@ def test_a_packed_window_names_its_documents_by_positions_that_begin_anew():
 
 def test_only_learned_tokens_are_targets_and_documents_without_one_are_counted():
     flags = [[0, 0, 1], [0, 0, 0, 0], [1, 1], [1, 0]]
-    windows = Windows(stream(3, 4, 2, 2, learned=flags), LENGTH, LENGTH)
+    windows = Windows(stream(3, 4, 2, 2, loss_mask=flags), LENGTH, LENGTH)
     assert scored(windows) == [2, 8]  # a document's first token has no context and is never a target
     assert windows.unlearned == 2
     assert windows.describe() == "1 windows of 16, 31% full, 2 samples without a token to learn left out"
@@ -71,11 +72,11 @@ def test_only_learned_tokens_are_targets_and_documents_without_one_are_counted()
 
 def test_data_without_a_token_to_learn_is_an_error():
     with pytest.raises(DataError, match="no sample has a token to learn"):
-        Windows(stream(3, 2, learned=[[0, 0, 0], [1, 0]]), LENGTH, LENGTH)
+        Windows(stream(3, 2, loss_mask=[[0, 0, 0], [1, 0]]), LENGTH, LENGTH)
 
 
 def test_windows_cross_the_chunks_of_the_file_where_documents_are_joined():
-    windows = Windows(stream(*[3] * 12), LENGTH, LENGTH, "joined")
+    windows = Windows(stream(*[3] * 12), LENGTH, LENGTH, "concat")
     assert len(windows._chunks) == 3
     assert windows[1]["input_ids"].tolist() == list(range(16, 32))
 

@@ -265,7 +265,7 @@ class _Container:
                 break
         if position < (promised - _SLACK) * self.rate:
             raise BrokenSampleError(_cut_off(promised, position / self.rate))
-        before = np.zeros(max(0, origin - first), np.float32)  # the sound of a film may begin after its picture
+        before = np.zeros(max(0, origin - first), np.float32)  # the sound of a film may begin after its first frame
         wave = np.concatenate([before, *parts])[max(0, first - origin) :]
         return wave if last is None else wave[: last - first]
 

@@ -64,7 +64,7 @@ class BadSteps(Callback):
             self._flags[-1] = step, bad | self._flags[-1][1]
         else:
             self._flags.append((step, bad))
-        pl_module.log("train/skipped", self._so_far(), batch_size=1)
+        pl_module.log("train/skipped_steps", self._so_far(), batch_size=1)
         if (scaler := getattr(trainer.precision_plugin, "scaler", None)) is not None:
             tell(scaler, optimizer, bad)
         elif optim.on_device(optimizer):
@@ -172,7 +172,7 @@ def _keys(trainer: Any, step: int) -> list[tuple[int, int]]:
 def _piece(trainer: Any, keys: list[tuple[int, int]]) -> Any:
     loader, module = trainer.train_dataloader, trainer.lightning_module
     batch = module.prepared(loader.collate_fn([loader.dataset[key] for key in keys]), "train", keys[0][0])
-    return module.place(batch)
+    return module.to_device(batch)
 
 
 @contextmanager

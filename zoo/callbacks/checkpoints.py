@@ -31,7 +31,7 @@ class Checkpoints(Checkpoint):
     A checkpoint is written between two steps, when all that belongs to the earlier one (its validation too) is done.
 
     Args:
-        monitor: the figure that decides which is best; one that a validation logs.
+        monitor: the metric that decides which is best; one that a validation logs.
         mode: whether the best is the smallest or the largest.
         every_n_steps: save also after so many steps; null for not.
         every_n_minutes: save also when so many minutes have passed; null for not. Where a save is slow, it is done less
@@ -54,7 +54,7 @@ class Checkpoints(Checkpoint):
         self.after_first_save: Callable[[], None] = lambda: None
         self.best: float | None = None
         self.best_step: int | None = None
-        self.best_figures: dict[str, float] = {}
+        self.best_metrics: dict[str, float] = {}
         self.validation_due = False
         """Whether the checkpoint was written in the middle of a validation, which then comes first on resume."""
         self._saved_step, self._saved_at, self._save_seconds = -1, time.monotonic(), 0.0
@@ -64,13 +64,13 @@ class Checkpoints(Checkpoint):
         return {
             "best": self.best,
             "best_step": self.best_step,
-            "best_figures": self.best_figures,
+            "best_metrics": self.best_metrics,
             "validation_due": self.validation_due,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.best_step = state_dict["best"], state_dict["best_step"]
-        self.best_figures, self.validation_due = state_dict["best_figures"], state_dict["validation_due"]
+        self.best_metrics, self.validation_due = state_dict["best_metrics"], state_dict["validation_due"]
 
     def path(self, step: int) -> Path:
         assert self.folder is not None
@@ -109,7 +109,7 @@ class Checkpoints(Checkpoint):
         value = float(trainer.callback_metrics[self.monitor])
         if not math.isnan(value) and (self.best is None or (value < self.best) == (self.mode == "min")):
             self.best, self.best_step = value, trainer.global_step
-            self.best_figures = {f"val/{name}": figure for name, figure in pl_module.last_figures.items()}
+            self.best_metrics = {f"val/{name}": value for name, value in pl_module.last_metrics.items()}
         self.save(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:

@@ -26,5 +26,5 @@ class Predictions(Callback):
         with open(self.path, "a", encoding="utf-8") as file:
             for prediction in outputs:
                 file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
-                print(pl_module.show(prediction), flush=True)
+                print(pl_module.format_prediction(prediction), flush=True)
         self.count += len(outputs)

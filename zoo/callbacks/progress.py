@@ -15,7 +15,7 @@ class ProgressLine(ProgressBar):
     """Epoch, step, loss, throughput, VRAM in use and free, time left.
 
     Args:
-        seconds: between two looks at the figures (each waits for the device once).
+        seconds: between two looks at the metrics (each waits for the device once).
         log_seconds: between two lines where the output is not a terminal.
     """
 
@@ -58,8 +58,8 @@ class ProgressLine(ProgressBar):
             return
         took = time.monotonic() - self._validation_began
         self._looked = (self._looked[0] + took, *self._looked[1:])  # the throughput is that of training
-        figures = ", ".join(f"val/{name} {value:,.6g}" for name, value in pl_module.last_figures.items())
-        print(f"step {trainer.global_step:,}/{trainer.total_steps:,} · {figures}", flush=True)
+        metrics = ", ".join(f"val/{name} {value:,.6g}" for name, value in pl_module.last_metrics.items())
+        print(f"step {trainer.global_step:,}/{trainer.total_steps:,} · {metrics}", flush=True)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._stop()

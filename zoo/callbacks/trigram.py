@@ -11,7 +11,7 @@ class TrigramBaseline(Callback):
     """Before training, print the validation perplexity of an interpolated trigram model on the same tokens."""
 
     def __init__(self) -> None:
-        self.figures: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if not trainer.is_global_zero:
@@ -23,7 +23,7 @@ class TrigramBaseline(Callback):
         scored[:2] = False  # a trigram needs two tokens before; at most one more token left out
         model = Trigram(train.tokens(0, train.total), vocabulary)
         perplexity = math.exp(-np.log(model.probabilities(held_out)[scored]).mean())
-        self.figures = {"val/trigram_perplexity": perplexity}
+        self.metrics = {"val/trigram_perplexity": perplexity}
         print(f"baseline: an interpolated trigram has a validation perplexity of {perplexity:.2f} on these tokens")
 
 

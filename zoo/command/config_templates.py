@@ -63,7 +63,7 @@ model:
   class_path: zoo.ImageClassification
   init_args:
 {network}
-    augmentation: {{flip: {flip}}}       # 0 where left and right mean something
+    augmentation: {{hflip: {hflip}}}       # 0 where left and right mean something
     schedule: cosine
     warmup_steps: 0.05              # 5 % of all steps
     optimizer:
@@ -157,7 +157,7 @@ def images(found: Found, about: str, zoo: str, reachable: bool) -> str:
         about=_comment(about),
         zoo=zoo,
         network=network,
-        flip=0.0 if found.signs else 0.5,
+        hflip=0.0 if found.signs else 0.5,
         lr="1.0e-4" if pretrained else "1.0e-3",
         data=_data(found),
         divided=""

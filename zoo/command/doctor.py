@@ -8,14 +8,14 @@ from pathlib import Path
 
 import zoo
 from zoo.command import gpu
-from zoo.command.gpu import Card, Torch
+from zoo.command.gpu import Gpu, Torch
 from zoo.command.settings.schema import installed
 from zoo.errors import ConfigError, typed
 from zoo.files import hub
 from zoo.files.paths import cache_folder
 from zoo.runs import run
 
-USAGE = "zoo doctor: can this machine train? driver, card, memory, disk, hub; what is missing, and the command for it."
+USAGE = "zoo doctor: can this machine train? driver, GPU, memory, disk, hub; what is missing, and the command for it."
 _GB = 1e9
 _FEW_GB = 10
 """A checkpoint of a model that 12 GB train takes up to 2 GB, and there are three of them."""
@@ -27,21 +27,21 @@ def main(argv: list[str]) -> int:
         return 0
     if argv:
         raise ConfigError(f"zoo doctor takes nothing; found {argv[0]!r}.")
-    torch, found = gpu.torch(), gpu.cards()
+    torch, found = gpu.torch(), gpu.listed()
     for name, text in _lines(torch, found):
         print(f"{name:<8} {text}")
     print("\n".join(_verdict(torch, found)))
     return 0
 
 
-def _lines(torch: Torch | None, cards: list[Card]) -> Iterator[tuple[str, str]]:
+def _lines(torch: Torch | None, gpus: list[Gpu]) -> Iterator[tuple[str, str]]:
     lightning = installed().get("lightning", "missing")
     yield "zoo", f"{zoo.__version__}, Python {platform.python_version()}, Lightning {lightning}, {_system()}"
     yield "torch", str(torch) if torch else "missing"
-    yield "driver", gpu.driver(cards)
-    yield "card", " · ".join(map(str, cards)) or "none: training goes on the CPU"
-    yield "16 bits", _half(cards)
-    yield "VRAM", gpu.holders() if cards else "–"
+    yield "driver", gpu.driver(gpus)
+    yield "GPU", " · ".join(map(str, gpus)) or "none: training goes on the CPU"
+    yield "16 bits", _half(gpus)
+    yield "VRAM", gpu.holders() if gpus else "–"
     yield "cores", f"{_cores()} of {os.cpu_count()}, RAM {_gb(_ram_free())} free of {_gb(_ram())}"
     yield (
         "disk",
@@ -55,8 +55,8 @@ def _lines(torch: Torch | None, cards: list[Card]) -> Iterator[tuple[str, str]]:
     )
 
 
-def _verdict(torch: Torch | None, cards: list[Card]) -> list[str]:
-    missing = [*gpu.missing(torch, cards)]
+def _verdict(torch: Torch | None, gpus: list[Gpu]) -> list[str]:
+    missing = [*gpu.missing(torch, gpus)]
     if shutil.disk_usage(_there(run.RUNS)).free < _FEW_GB * _GB:
         missing.append(f"less than {_FEW_GB} GB of disk for runs; remove old ones: {typed('zoo runs')}")
     if not missing:
@@ -69,11 +69,11 @@ def _system() -> str:
     return "WSL2" if "microsoft" in release.lower() else f"{platform.system()} {release}"
 
 
-def _half(cards: list[Card]) -> str:
-    if not cards:
-        return "no card: 32 bits, or bf16-mixed"
-    able = all(one.capability >= (8, 0) for one in cards)
-    return "bf16-mixed and 16-mixed" if able else "16-mixed; bf16 needs a newer card (Ampere, RTX 30…)"
+def _half(gpus: list[Gpu]) -> str:
+    if not gpus:
+        return "no GPU: 32 bits, or bf16-mixed"
+    able = all(one.capability >= (8, 0) for one in gpus)
+    return "bf16-mixed and 16-mixed" if able else "16-mixed; bf16 needs a newer GPU (Ampere, RTX 30…)"
 
 
 def _cores() -> int:

@@ -1,4 +1,4 @@
-"""NVIDIA cards, their driver and torch's build, found without importing torch."""
+"""NVIDIA GPUs, their driver and torch's build, found without importing torch."""
 
 import importlib.util
 import os
@@ -37,7 +37,7 @@ class Torch:
 
 
 @dataclass(frozen=True)
-class Card:
+class Gpu:
     """As nvidia-smi has it; memory in MiB."""
 
     name: str
@@ -64,26 +64,26 @@ def torch() -> Torch | None:
     return Torch(values.get("__version__", "?"), (int(cuda[1]), int(cuda[2])) if cuda else None, "hip" in values)
 
 
-def cards() -> list[Card]:
+def listed() -> list[Gpu]:
     found = []
     for line in _smi(f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits").splitlines():
         name, driver, total, free, capability = ([part.strip() for part in line.split(",")] + [""] * 5)[:5]
         numbers = re.match(r"(\d+)\.(\d+)", capability)
         found.append(
-            Card(name, driver, _number(total), _number(free), (int(numbers[1]), int(numbers[2])) if numbers else (0, 0))
+            Gpu(name, driver, _number(total), _number(free), (int(numbers[1]), int(numbers[2])) if numbers else (0, 0))
         )
     return found
 
 
-def driver(cards: list[Card]) -> str:
-    if cards:
+def driver(gpus: list[Gpu]) -> str:
+    if gpus:
         cuda = driver_cuda()
-        return f"{cards[0].driver}, for CUDA up to {cuda[0]}.{cuda[1]}" if cuda else cards[0].driver
+        return f"{gpus[0].driver}, for CUDA up to {cuda[0]}.{cuda[1]}" if cuda else gpus[0].driver
     if (said := _smi_error()) is not None:
         return f"nvidia-smi is there, and fails: {said}"
     if sys.platform == "darwin":
         return "macOS: trainer.accelerator mps"
-    return "none, although there is an NVIDIA card" if on_the_bus() else "none"
+    return "none, although there is an NVIDIA GPU" if on_the_bus() else "none"
 
 
 def driver_cuda() -> tuple[int, int] | None:
@@ -100,27 +100,27 @@ def holders() -> str:
     return f"held by {', '.join(held[:4])}" if held else "held by nobody"
 
 
-def missing(torch: Torch | None, cards: list[Card]) -> Iterator[str]:
-    """What keeps this machine from training on its card, each with what to do."""
+def missing(torch: Torch | None, gpus: list[Gpu]) -> Iterator[str]:
+    """What keeps this machine from training on its GPU, each with what to do."""
     if torch is None:
         yield "torch; uv sync"
         return
-    if (hidden := os.environ.get("CUDA_VISIBLE_DEVICES")) in ("", "-1") and cards:
-        yield f"the card is hidden by CUDA_VISIBLE_DEVICES={hidden!r}; unset CUDA_VISIBLE_DEVICES"
-    if not cards:
+    if (hidden := os.environ.get("CUDA_VISIBLE_DEVICES")) in ("", "-1") and gpus:
+        yield f"the GPU is hidden by CUDA_VISIBLE_DEVICES={hidden!r}; unset CUDA_VISIBLE_DEVICES"
+    if not gpus:
         if (said := _smi_error()) is not None:
             yield f"nvidia-smi fails ({said}); reboot, or install the driver anew: {_install(torch)}"
         elif on_the_bus():
-            yield f"a driver for the NVIDIA card; {_install(torch)}"
+            yield f"a driver for the NVIDIA GPU; {_install(torch)}"
         return
     if torch.cuda is None and not torch.rocm:
-        yield f"torch {torch.version} is a CPU build and leaves the card alone; uv sync --reinstall-package torch"
+        yield f"torch {torch.version} is a CPU build and leaves the GPU alone; uv sync --reinstall-package torch"
         return
     known = driver_cuda()
     if torch.cuda and known and known[0] < torch.cuda[0]:
         needed = f"needs {_DRIVERS.get(torch.cuda[0], '')} or newer"
-        yield f"the driver {cards[0].driver} is too old for CUDA {torch.cuda[0]} ({needed}); {_install(torch)}"
-    for one in cards:
+        yield f"the driver {gpus[0].driver} is too old for CUDA {torch.cuda[0]} ({needed}); {_install(torch)}"
+    for one in gpus:
         if one.total and one.free < 0.5 * one.total:
             yield f"{one.name} has less than half of its VRAM free; end what holds it (see VRAM above)"
 
@@ -132,7 +132,7 @@ def _install(torch: Torch) -> str:
 
 
 def on_the_bus() -> bool:
-    """Whether a card of NVIDIA is plugged in, driver or not."""
+    """Whether a GPU of NVIDIA is plugged in, driver or not."""
     for device in Path("/sys/bus/pci/devices").glob("*"):
         try:
             vendor, kind = (device / "vendor").read_text().strip(), (device / "class").read_text().strip()

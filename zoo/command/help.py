@@ -11,13 +11,13 @@ from zoo.command.settings.schema import SECTIONS, load
 
 WIDTH, INDENT = 100, 36
 _OVERVIEW = """\
-zoo: train, test and ask neural networks, on one card of 12 GB or none. A run is a function of its config.
+zoo: train, test and ask neural networks, on one GPU of 12 GB or none. A run is a function of its config.
 
 train
   zoo fit --config FILE             train; later --config files and flags (--data.batch_size 16) win
   zoo fit --resume [RUN]            go on with a run, exactly
 ask
-  zoo test [--run RUN]              figures of the best checkpoint on the test data
+  zoo test [--run RUN]              metrics of the best checkpoint on the test data
   zoo validate [--run RUN]          the same on the validation data
   zoo predict [--run RUN] …         predictions: --prompt "Once", --image cat.png, --data.predict FILE
 begin
@@ -25,7 +25,7 @@ begin
   zoo init TASK                     a commented config for a task: text, images
   zoo list                          tasks, data, configs
 look
-  zoo runs                          runs with their best figure, state and size
+  zoo runs                          runs with their best metric, state and size
   zoo doctor                        can this machine train? what is missing?
   zoo schema                        the schema that editors complete and check configs with
   zoo completion bash|zsh           completion for your shell
@@ -35,8 +35,8 @@ for example
 more: zoo fit --help, zoo fit --model zoo.CausalLM --help"""
 _EXAMPLES = {
     "fit": ("train", "zoo fit --config quickstart --data.train my.txt --trainer.max_epochs 3"),
-    "validate": ("figures on the validation data", "zoo validate --run runs/quickstart/1"),
-    "test": ("figures on the test data; a table, and metrics.json in the run", "zoo test --run runs/quickstart/1"),
+    "validate": ("metrics on the validation data", "zoo validate --run runs/quickstart/1"),
+    "test": ("metrics on the test data; a table, and metrics.json in the run", "zoo test --run runs/quickstart/1"),
     "predict": ("predictions of the best checkpoint", 'zoo predict --prompt "The for statement"'),
 }
 _WHAT = """\
@@ -54,7 +54,7 @@ how long
 on what
   --trainer.accelerator cpu|gpu     default auto
   --trainer.precision P             16-mixed, bf16-mixed, 32-true
-  --model.micro_batch_size N        samples that go through the card at a time; the result is the same"""
+  --model.micro_batch_size N        samples that go through the GPU at a time; the result is the same"""
 _WHERE = {
     "fit": """\
 where

@@ -122,7 +122,7 @@ class Request:
 
         if not _get_rank():  # other processes of the run are started by the one that holds the lock
             self.lock = Lock(folder)
-        if run.checkpoints(folder) or "fit" in run.read_figures(folder):
+        if run.checkpoints(folder) or "fit" in run.read_metrics(folder):
             self._use(folder, "last")
         else:
             print(f"{folder} has no checkpoint yet: it starts from its first step.")

@@ -85,7 +85,7 @@ class ZooCLI(LightningCLI):
 
     def _guard(self, made_with: dict[str, Any]) -> None:
         """Hold the config against what the checkpoint was made with, before anything heavy is done."""
-        free = [key for cls in self._classes() for key in cls.free_on_resume]
+        free = [key for cls in self._classes() for key in cls.changeable_on_resume]
         made_with = guards.without(made_with, free)
         now = guards.without(guards.flat(yaml.safe_load(self._config_text())), free)
         settings = self.request.merged(schema.load(may_import=True))
@@ -165,26 +165,26 @@ class ZooCLI(LightningCLI):
         assert self.request.run is not None
         asked, limits = self._get(self.config, "trainer"), ("max_epochs", "max_steps", "max_time")
         saved = run.settings(self.request.run)["trainer"]
-        return "fit" in run.read_figures(self.request.run) and all(asked[key] == saved.get(key) for key in limits)
+        return "fit" in run.read_metrics(self.request.run) and all(asked[key] == saved.get(key) for key in limits)
 
     def _finish(self, model: Task, folder: Path) -> None:
         """Export the best weights and say what came of it."""
-        last = model.last_figures
+        last = model.last_metrics
         best = checkpoint.read(run.checkpoint_of(folder))
         model.load_trained(best)
         replace_folder(folder / "model", model.save_model)
-        figures = _best_figures(self.trainer) or {f"val/{name}": figure for name, figure in last.items()}
+        metrics = _best_metrics(self.trainer) or {f"val/{name}": value for name, value in last.items()}
         for callback in self.trainer.callbacks:
-            figures |= getattr(callback, "figures", {})
-        protocol = {"step": best["zoo"]["step"], **model.protocol("validation")}
-        if figures:
-            summary.table("best checkpoint", figures, protocol)
+            metrics |= getattr(callback, "metrics", {})
+        eval_settings = {"step": best["zoo"]["step"], **model.eval_settings("validation")}
+        if metrics:
+            summary.table("best checkpoint", metrics, eval_settings)
         else:
             print("no validation took place: the run was shorter than the interval between two (trainer.check_val_…).")
         model.to(self.trainer.strategy.root_device)  # Lightning has moved it to the CPU
         for text in previews.shown(model):
             print(text)
-        run.write_figures(folder, "fit", {"figures": figures, "protocol": protocol})
+        run.write_metrics(folder, "fit", {"metrics": metrics, "eval_settings": eval_settings})
         if not math.isfinite(loss := last.get("loss", 0.0)):
             raise DataError(
                 f"the run ended with a validation loss of {loss}: the training has diverged, or the data has numbers "
@@ -206,17 +206,17 @@ class ZooCLI(LightningCLI):
         run.tidy(self._folder())
         datamodule.bad.path = self._folder() / "bad_samples.jsonl"
         evaluate(model, datamodule=datamodule, ckpt_path=path, weights_only=True, verbose=False, **kwargs)
-        if not model.last_figures:
+        if not model.last_metrics:
             raise ConfigError(f"there is no {split} data. Set data.{split}.")
         if self.trainer.is_global_zero:
             weights = str(path) if path else "pretrained"
             described = {"data": line} if (line := datamodule.describe(split)) else {}
-            protocol = {**model.protocol(split), **described, "weights": weights}
-            summary.table(split, model.last_figures, protocol)  # first: a full disk takes no result away
-            run.write_figures(self._folder(), split, {"figures": model.last_figures, "protocol": protocol})
-            evidence = model.write_evidence(self._folder() / split)
-            print(f"written: {', '.join(str(p) for p in [self._folder() / 'metrics.json', *evidence])}")
-        if not math.isfinite(loss := model.last_figures.get("loss", 0.0)):
+            eval_settings = {**model.eval_settings(split), **described, "weights": weights}
+            summary.table(split, model.last_metrics, eval_settings)  # first: a full disk takes no result away
+            run.write_metrics(self._folder(), split, {"metrics": model.last_metrics, "eval_settings": eval_settings})
+            report = model.write_test_report(self._folder() / split)
+            print(f"written: {', '.join(str(p) for p in [self._folder() / 'metrics.json', *report])}")
+        if not math.isfinite(loss := model.last_metrics.get("loss", 0.0)):
             raise DataError(
                 f"the loss on the {split} data is {loss}: weights, data or loss() hold numbers that are not finite."
             )
@@ -234,10 +234,10 @@ class ZooCLI(LightningCLI):
         print(f"written: {self.predictions.path} ({self.predictions.count} predictions)")
 
 
-def _best_figures(trainer: Trainer) -> dict[str, float] | None:
+def _best_metrics(trainer: Trainer) -> dict[str, float] | None:
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, Checkpoints):
-            return callback.best_figures
+            return callback.best_metrics
     return None
 
 

@@ -1,4 +1,4 @@
-"""zoo runs: the runs of this folder, newest last, with task, state, best figures and size."""
+"""zoo runs: the runs of this folder, newest last, with task, state, best metrics and size."""
 
 import os
 from datetime import datetime
@@ -9,10 +9,10 @@ from zoo.command.settings.config_file import UnreadableError, read
 from zoo.errors import ConfigError, typed
 from zoo.runs import lock, run
 
-USAGE = "zoo runs [NAME]: the runs of this folder (of that name), with task, state, best figures and size."
+USAGE = "zoo runs [NAME]: the runs of this folder (of that name), with task, state, best metrics and size."
 _COLUMNS = ("run", "task", "state", "best", "size", "last change")
 _COUNTS = ("tokens", "images", "documents")
-"""Figures that say how much was measured, not how well."""
+"""Metrics that say how much was measured, not how well."""
 
 
 def main(argv: list[str]) -> int:
@@ -34,9 +34,9 @@ def main(argv: list[str]) -> int:
 
 
 def _row(folder: Path) -> tuple[str, ...]:
-    figures = run.read_figures(folder)
+    metrics = {} if run.is_of_another_format(folder) else run.read_metrics(folder)
     changed = datetime.fromtimestamp(_changed(folder)).strftime("%Y-%m-%d %H:%M")
-    return (str(folder), _task(folder), _state(folder, figures), _best(figures), _size(folder), changed)
+    return (str(folder), _task(folder), _state(folder, metrics), _best(metrics), _size(folder), changed)
 
 
 def _changed(folder: Path) -> float:
@@ -60,19 +60,21 @@ def _task(folder: Path) -> str:
     return str(model.get("class_path", "?")) if isinstance(model, dict) else "?"
 
 
-def _state(folder: Path, figures: dict[str, Any]) -> str:
+def _state(folder: Path, metrics: dict[str, Any]) -> str:
+    if run.is_of_another_format(folder):
+        return "of another version"
     if owner := lock.holder(folder):
         return f"running (PID {owner['pid']})"
-    if "fit" in figures:
-        return f"finished, step {figures['fit'].get('protocol', {}).get('step', '?')}"
+    if "fit" in metrics:
+        return f"finished, step {metrics['fit'].get('eval_settings', {}).get('step', '?')}"
     saved = run.checkpoints(folder)
     return f"stopped at step {run.step_of(saved[0])}" if saved else "stopped before a checkpoint"
 
 
-def _best(figures: dict[str, Any]) -> str:
-    """The first two figures of the test, else of the best checkpoint's validation."""
-    command = next((name for name in ("test", "fit", "validation") if figures.get(name, {}).get("figures")), "")
-    measured = figures.get(command, {}).get("figures", {})
+def _best(metrics: dict[str, Any]) -> str:
+    """The first two metrics of the test, else of the best checkpoint's validation."""
+    command = next((name for name in ("test", "fit", "validation") if metrics.get(name, {}).get("metrics")), "")
+    measured = metrics.get(command, {}).get("metrics", {})
     shown = {n: v for n, v in measured.items() if n.rpartition("/")[2] not in _COUNTS and isinstance(v, (int, float))}
     text = ", ".join(f"{name} {value:.4g}" for name, value in list(shown.items())[:2])
     return f"{command}: {text}" if text else "–"

@@ -17,7 +17,7 @@ WARNINGS = {
     ".*Starting from v1.9.0, `tensorboardX` has been removed.*": "lightning",
     # Frozen statistics: a task may keep layers in evaluation mode.
     ".*in eval mode at the start of training.*": "lightning",
-    # Figures of an evaluation are gathered over all processes before they are logged.
+    # Metrics of an evaluation are gathered over all processes before they are logged.
     ".*It is recommended to use `self.log\\(.*sync_dist=True\\)`.*": "lightning",
     # manual optimization: the learning rate is set by the step, there is no scheduler to warn about.
     ".*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*": "torch",

@@ -11,15 +11,15 @@ from zoo.errors import typed
 _EXACT = ("tokens", "images")
 
 
-def table(title: str, figures: dict[str, float], protocol: dict[str, Any]) -> None:
-    """Print figures, with how they were measured under them."""
+def table(title: str, metrics: dict[str, float], eval_settings: dict[str, Any]) -> None:
+    """Print metrics, with how they were measured under them."""
     grid = Table(title=title, title_justify="left")
-    grid.add_column("figure")
+    grid.add_column("metric")
     grid.add_column("value", justify="right")
-    for name, value in figures.items():
+    for name, value in metrics.items():
         grid.add_row(name, f"{value:,.0f}" if name in _EXACT else f"{value:,.6g}")
     Console().print(grid)
-    print("measured: " + ", ".join(f"{name} {value}" for name, value in protocol.items()))
+    print("evaluated with: " + ", ".join(f"{name} {value}" for name, value in eval_settings.items()))
 
 
 def next_commands(folder: Path) -> None:

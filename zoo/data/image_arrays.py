@@ -1,4 +1,4 @@
-"""Pictures that are kept in arrays: MNIST's and CIFAR's files, .npz, what Python packages carry."""
+"""Images that are kept in arrays: MNIST's and CIFAR's files, .npz, what Python packages carry."""
 
 import importlib
 import io
@@ -20,7 +20,7 @@ from zoo.samples import ImageSample, Split
 Splits = dict[Split, list[ImageSample]]
 
 _LARGEST = 1 << 36
-"""Bytes of one array of pictures, at most."""
+"""Bytes of one array of images, at most."""
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -36,7 +36,7 @@ def _of_arrays(images: np.ndarray, labels: Iterable[Any], names: Any, source: st
     except (IndexError, ValueError, TypeError) as error:
         raise DataError(f"{source} has a label that is no number of its {len(names)} classes.") from error
     if len(called) != len(images):
-        raise DataError(f"{source}: {len(images)} pictures, but {len(called)} labels.")
+        raise DataError(f"{source}: {len(images)} images, but {len(called)} labels.")
     return [
         ImageSample(image, label, f"{source}#{i}") for i, (image, label) in enumerate(zip(images, called, strict=True))
     ]
@@ -163,7 +163,7 @@ def python_data(name: str) -> Splits:
         raise MissingInputError(f"data: python:{name}: {error}.") from error
     found = load()
     if not hasattr(found, "images") or not hasattr(found, "target"):
-        raise ConfigError(f"data: python:{name} returns no pictures (an object with images and target).")
+        raise ConfigError(f"data: python:{name} returns no images (an object with images and target).")
     images = np.asarray(found.images)
     pixels = np.rint(images * (255 / images.max())).astype(np.uint8) if images.dtype != np.uint8 else images
     return {"train": _of_arrays(pixels, found.target, getattr(found, "target_names", None), function)}

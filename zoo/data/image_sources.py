@@ -1,6 +1,6 @@
-"""Where pictures come from: folders, tables, hub data sets, MNIST's and CIFAR's files, what Python packages carry.
+"""Where images come from: folders, tables, hub data sets, MNIST's and CIFAR's files, what Python packages carry.
 
-`rows` reads what has rows, as every modality does; `arrays` what only pictures are kept in, all splits at once.
+`rows` reads what has rows, as every modality does; `arrays` what only images are kept in, all splits at once.
 """
 
 import glob
@@ -53,17 +53,17 @@ def rows(
 
     Raises:
         MissingInputError: there is no such file, folder or data set.
-        DataError: it has no pictures, or cannot be read.
+        DataError: it has no images, or cannot be read.
     """
     how = replace(reading or Reading(), documents="lines")
-    wanted = Wanted(lambda found: _form(found, image_column, label_column), "pictures", how, subset, None, _ENDINGS)
+    wanted = Wanted(lambda found: _form(found, image_column, label_column), "images", how, subset, None, _ENDINGS)
     found = sources.read(source, split, wanted)
     return None if found is None else replace(found, samples=_samples(found, f"{source} ({split})"))
 
 
 def _form(columns: Columns | None, image_column: str | None, label_column: str | None) -> Form | str:
     if columns is None:
-        return Form("pictures", ("text",), _PATHS, lambda row: tuple(filter(None, [row["text"].strip()])), ImageSample)
+        return Form("images", ("text",), _PATHS, lambda row: tuple(filter(None, [row["text"].strip()])), ImageSample)
     parts = forms.in_braces(image_column)
     named: dict[str, list[Any]] = {"label_column": [label_column], "image_column": parts or [image_column]}
     for setting, name in ((setting, name) for setting, names in named.items() for name in names):
@@ -73,7 +73,7 @@ def _form(columns: Columns | None, image_column: str | None, label_column: str |
     label = label_column or next((name for name in _LABEL_COLUMNS if name in columns), None)
     if image is None:
         return (
-            f"has no column with a picture (columns: {', '.join(columns)}; expected one of {', '.join(_IMAGE_COLUMNS)})"
+            f"has no column with an image (columns: {', '.join(columns)}; expected one of {', '.join(_IMAGE_COLUMNS)})"
             f". Set data.image_column to the one that holds it."
         )
     kind = None if parts else columns[image]
@@ -90,7 +90,7 @@ def _form(columns: Columns | None, image_column: str | None, label_column: str |
         return (picture,) if label is None else (picture, forms.class_name(row, label))
 
     columns_ = (*(parts or [image]), *([] if label is None else [label]))
-    name = f"pictures at {image}" if parts else "pictures"
+    name = f"images at {image}" if parts else "images"
     whole = stored if label is None else stored.append(_LABEL)
     return Form(name, columns_, whole, take, ImageSample, plain=not parts)
 
@@ -123,7 +123,7 @@ def arrays(source: str) -> Arrays | None:
 
     Raises:
         MissingInputError: there is no such file in it.
-        DataError: it has no pictures, or is not what it looks like.
+        DataError: it has no images, or is not what it looks like.
     """
     notes: list[str] = []
     path = follow(source)
@@ -160,7 +160,7 @@ def _directory(folder: Path, notes: list[str]) -> Splits:
         return {}
     empty = next(parts[split] for split, samples in splits.items() if not samples)
     raise DataError(
-        f"{empty} has no pictures in it ({', '.join(sorted(SUFFIXES))}). Expected a folder per class, or "
+        f"{empty} has no images in it ({', '.join(sorted(SUFFIXES))}). Expected a folder per class, or "
         f"train/, val/ and test/ with a folder per class in each."
     )
 
@@ -170,7 +170,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _class_folders(folder: Path, paths: list[Path]) -> list[ImageSample]:
-    """Pictures in a folder per class, at any depth below; pictures without such a folder have no label."""
+    """Images in a folder per class, at any depth below; images without such a folder have no label."""
     depth = len(folder.parts)
     return [
         ImageSample(path, path.parts[depth] if len(path.parts) > depth + 1 else None)

@@ -1,4 +1,4 @@
-"""ImageData: pictures and their classes from folders, tables, the hub, or what is on disk of MNIST and CIFAR."""
+"""ImageData: images and their classes from folders, tables, the hub, or what is on disk of MNIST and CIFAR."""
 
 import functools
 import os
@@ -21,29 +21,29 @@ from zoo.samples import Batch, ImageSample, Split
 
 @checked
 class ImageData(DataModule):
-    """Pictures to train, validate and test on, and pictures to predict.
+    """Images to train, validate and test on, and images to predict.
 
     A source is a folder (one per class in it, or train/, val/ and test/ with one per class in each; without classes it
-    does for tasks that need none), a table with a column of paths or pictures (.csv, .tsv, .jsonl, .json, .parquet), a
+    does for tasks that need none), a table with a column of paths or images (.csv, .tsv, .jsonl, .json, .parquet), a
     folder or glob of such tables, a list of paths (.txt), a data set of the Hugging Face hub, a folder with MNIST's idx
     files or CIFAR's batches, an .npz with x_train, y_train …, or `python:sklearn.datasets.load_digits`, the handwritten
-    digits inside scikit-learn. What to predict may be a single picture too. Of train, validation_fraction and
+    digits inside scikit-learn. What to predict may be a single image too. Of train, validation_fraction and
     test_fraction are the same share of every class.
 
     Args:
         image_column: of a table or hub data set; null for the one called image, path, file_name … Or where the file
             of a row is, from the table's folder, with columns in braces: images/{image_id}.jpg.
         label_column: likewise; null for the one called label, class …, if there is one.
-        limit: train on so many pictures only, the same share of every class; null for all.
-        show: a file (.png) for a picture of the first training batch as the network sees it.
+        limit: train on so many images only, the same share of every class; null for all.
+        show: a file (.png) for an image grid of the first training batch as the network sees it.
         num_workers: null for as many as there are cores.
     """
 
     shorthands: ClassVar[dict[str, str]] = {"image": "data.predict"}
-    free_on_resume = ("data.train", "data.validation", "data.show")
+    changeable_on_resume = ("data.train", "data.validation", "data.show")
     example_sources: ClassVar[dict[str, str]] = {
         "train": "a folder with one folder per class, a table, or a hub data set.",
-        "predict": "a picture, a folder, or a list. zoo predict --image x.jpg",
+        "predict": "an image, a folder, or a list. zoo predict --image x.jpg",
     }
 
     def __init__(
@@ -91,7 +91,7 @@ class ImageData(DataModule):
         return {**parts, "train": train}, "{share} of each class"
 
     def usable(self, samples: list[ImageSample], split: Split) -> tuple[list[ImageSample], list[str]]:
-        """The samples whose files begin as pictures do."""
+        """The samples whose files begin as images do."""
         source = self.sources[split] or self.sources["train"] or ""
         name = cache.key([follow(source).absolute(), split])
         broken = image_sources.check_headers(samples, name, reading.header)
@@ -101,7 +101,7 @@ class ImageData(DataModule):
 
     def summary(self, samples: list[ImageSample]) -> str:
         classes = len({sample.label for sample in samples if sample.label is not None})
-        return f"{len(samples):,} pictures" + (f", {classes} classes" if classes else "")
+        return f"{len(samples):,} images" + (f", {classes} classes" if classes else "")
 
     # Looking ----------------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class ImageData(DataModule):
         return loader
 
     def _draw(self, batch: Batch, step: int, path: Path) -> None:
-        """A picture of a training batch as the network sees it, each image with what it is to learn of it."""
+        """An image grid of a training batch as the network sees it, each image with what it is to learn of it."""
         from zoo.images import drawing
 
         batch = self.task.prepared(batch, "train", step)

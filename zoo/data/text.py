@@ -60,7 +60,7 @@ class TextData(DataModule):
         AtMostOne(("text_column", "prompt_column"), "one is for documents, the other for prompts with completions"),
         AtMostOne(("text_column", "completion_column"), "one is for documents, the other for prompts with completions"),
     )
-    free_on_resume = ("data.train", "data.validation", "data.show")
+    changeable_on_resume = ("data.train", "data.validation", "data.show")
     example_sources: ClassVar[dict[str, str]] = {
         "train": "a file, a folder, or a data set of the hub.",
         "predict": "a file of prompts, or a prompt. zoo predict --prompt 'Once …'",
@@ -88,8 +88,8 @@ class TextData(DataModule):
         super().setup(stage)
         if stage == "fit" and self.show and self.trainer.is_global_zero:
             samples = list(islice(self._found("train")[0].samples, self.show))
-            for item in self._encoders["train"].encode(samples):
-                print(self.task.marked(item))
+            for item in self._processors["train"].encode(samples):
+                print(self.task.show_loss_mask(item))
 
     # Sources ----------------------------------------------------------------------------------------------------
 

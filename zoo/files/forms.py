@@ -69,10 +69,10 @@ def class_name(row: dict[str, Any], column: str) -> str | None:
     return None if value in (None, "") else str(value)
 
 
-# Media: pictures and recordings, by their paths or in the table itself ---------------------------------------------
+# Media: images and recordings, by their paths or in the table itself ---------------------------------------------
 
 MEDIUM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-"""A picture or a recording inside a table, as `datasets` has it."""
+"""An image or a recording inside a table, as `datasets` has it."""
 _IN_BRACES = re.compile(r"\{([^{}]+)\}")
 
 

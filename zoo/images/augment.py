@@ -1,6 +1,6 @@
-"""How training pictures are varied one by one, and mixed in batches.
+"""How training images are varied one by one, and mixed in batches.
 
-B pictures of a batch · S side in pixels
+B images of a batch · S side in pixels
 """
 
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from torchvision.transforms import InterpolationMode, v2
 from zoo.constraints import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveShare, checked
 from zoo.images.preprocessing import Preprocessing, as_tensor, square
 
-Policy = Literal["none", "rand", "trivial"]
+Policy = Literal["none", "randaugment", "trivialaugment"]
 
 
 @checked
 @dataclass(frozen=True)
 class Augmentation:
-    """How training pictures are varied. Every draw is a function of seed, step and sample.
+    """How training images are varied. Every draw is a function of seed, step and sample.
 
     Args:
-        scale: smallest share of the area that a random crop keeps; 1 for none (the picture as evaluation sees it).
+        scale: smallest share of the area that a random crop keeps; 1 for none (the image as evaluation sees it).
         ratio: most that a random crop is wider than tall or the other way.
         padding: instead of a random crop by area: pixels of black around, and a crop of the size somewhere in it, as
             is the custom for CIFAR.
-        flip: probability of a left-right flip; 0 where left and right mean something, as in digits.
+        hflip: probability of a left-right flip; 0 where left and right mean something, as in digits.
         policy: further changes of shape and colour: none, RandAugment (2 of magnitude 9), or TrivialAugment.
-        erase: probability that a random rectangle is blanked.
-        mixup: alpha of mixup: pairs of pictures are blended, with a share drawn from Beta(alpha, alpha); 0 for none.
+        random_erasing: probability that a random rectangle is blanked.
+        mixup: alpha of mixup: pairs of images are blended, with a share drawn from Beta(alpha, alpha); 0 for none.
         cutmix: alpha of cutmix: a rectangle of one comes from another. With both, each step draws one of the two.
         label_smoothing: share of a target that is spread over all classes.
     """
@@ -40,9 +40,9 @@ class Augmentation:
     scale: PositiveShare = 0.08
     ratio: Annotated[float, Ge(1)] = 4 / 3
     padding: NonNegativeInt = 0
-    flip: ClosedUnitInterval = 0.5
+    hflip: ClosedUnitInterval = 0.5
     policy: Policy = "none"
-    erase: ClosedUnitInterval = 0.0
+    random_erasing: ClosedUnitInterval = 0.0
     mixup: NonNegativeFloat = 0.0
     cutmix: NonNegativeFloat = 0.0
     label_smoothing: ClosedUnitInterval = 0.0
@@ -53,7 +53,7 @@ class Augmentation:
 
 
 class Variation:
-    """The augmentations of single pictures, as one function of (picture, stream)."""
+    """The augmentations of single images, as one function of (image, stream)."""
 
     def __init__(self, augmentation: Augmentation, wanted: Preprocessing):
         self.augmentation, self.wanted = augmentation, wanted
@@ -61,7 +61,7 @@ class Variation:
     def __call__(self, image: Image.Image, stream: torch.Generator) -> Tensor:
         """[3, S, S] uint8."""
         framed = self._framed(image, stream)
-        if torch.rand((), generator=stream) < self.augmentation.flip:
+        if torch.rand((), generator=stream) < self.augmentation.hflip:
             framed = framed.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self._steps is None:
             return as_tensor(framed)
@@ -82,13 +82,13 @@ class Variation:
 
     @cached_property
     def _steps(self) -> Any:
-        """What torchvision draws from torch's global stream, which starts anew for every picture; None for nothing."""
+        """What torchvision draws from torch's global stream, which starts anew for every image; None for nothing."""
         a, steps = self.augmentation, [v2.PILToTensor()]
         if a.policy != "none":
-            policy = v2.RandAugment if a.policy == "rand" else v2.TrivialAugmentWide
+            policy = v2.RandAugment if a.policy == "randaugment" else v2.TrivialAugmentWide
             steps.insert(0, policy(interpolation=InterpolationMode.BILINEAR, fill=_grey(self.wanted)))
-        if a.erase:
-            steps.append(v2.RandomErasing(a.erase, value=[float(v) for v in _grey(self.wanted)]))
+        if a.random_erasing:
+            steps.append(v2.RandomErasing(a.random_erasing, value=[float(v) for v in _grey(self.wanted)]))
         return v2.Compose(steps) if len(steps) > 1 else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -96,9 +96,9 @@ class Variation:
 
 
 def random_box(size: tuple[int, int], scale: float, ratio: float, stream: torch.Generator) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a random part of a picture, as torchvision's RandomResizedCrop draws it.
+    """Left, top, right and bottom of a random part of an image, as torchvision's RandomResizedCrop draws it.
 
-    That draws its numbers one by one from the global stream, which costs more than to read a small picture.
+    That draws its numbers one by one from the global stream, which costs more than to read a small image.
 
     Args:
         size: width and height.
@@ -126,7 +126,7 @@ def mix(images: Tensor, augmentation: Augmentation, stream: torch.Generator) -> 
         images: [B, 3, S, S] uint8.
 
     Returns:
-        the mixed pictures, uint8; [B] int64, which picture each was mixed with; [B] f32, the share of its own label.
+        the mixed images, uint8; [B] int64, which image each was mixed with; [B] f32, the share of its own label.
 
     Source: Zhang et al. 2018 (mixup), Yun et al. 2019 (cutmix); one share a batch, as both have it.
     """

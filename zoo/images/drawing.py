@@ -1,4 +1,4 @@
-"""Pictures and tables for people: confusion matrix, figures of each class, a sheet of small pictures with captions."""
+"""Images and tables for people: confusion matrix, metrics of each class, a grid of small images with captions."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.files.paths import write_text, write_whole
-from zoo.images.measures import class_figures
+from zoo.images.measures import class_metrics
 
 _READABLE = 30
 """Above so many classes, names and numbers in a matrix would be too small to read."""
@@ -23,13 +23,13 @@ def confusion_table(confusion: Tensor, names: Sequence[str], path: Path) -> Path
 
 
 def class_table(confusion: Tensor, names: Sequence[str], path: Path) -> Path:
-    """CSV: how many pictures each class has, and how well it is told from the others."""
-    figures = class_figures(confusion).tolist()
-    rows = [[n, int(c), *(f"{x:.4f}" for x in rest)] for n, (c, *rest) in zip(names, figures, strict=True)]
+    """CSV: how many images each class has, and how well it is told from the others."""
+    metrics = class_metrics(confusion).tolist()
+    rows = [[n, int(c), *(f"{x:.4f}" for x in rest)] for n, (c, *rest) in zip(names, metrics, strict=True)]
     return _csv(path, [["class", "images", "accuracy", "precision", "f1"], *rows])
 
 
-def confusion_picture(confusion: Tensor, names: Sequence[str], path: Path) -> Path:
+def confusion_plot(confusion: Tensor, names: Sequence[str], path: Path) -> Path:
     """PNG: shares of each true class, with the counts written in while they can be read."""
     figure, grid = _figure(min(14, 2.5 + 0.5 * len(names)), min(14, 2 + 0.5 * len(names)))
     axes = grid[0, 0]
@@ -48,7 +48,7 @@ def confusion_picture(confusion: Tensor, names: Sequence[str], path: Path) -> Pa
 
 
 def mosaic(images: Sequence[Tensor], titles: Sequence[str], path: Path, columns: int = 5) -> Path:
-    """PNG: small pictures in rows, each with its title above.
+    """PNG: small images in rows, each with its title above.
 
     Args:
         images: each [3, S, S] uint8.

@@ -1,4 +1,4 @@
-"""Figures of a classifier from sums that add up exactly over batches and processes.
+"""Metrics of a classifier from sums that add up exactly over batches and processes.
 
 B samples · C classes · K bins of confidence
 """
@@ -42,7 +42,7 @@ def accuracy(confusion: Tensor) -> float:
     return float(confusion.diagonal().sum() / confusion.sum())
 
 
-def class_figures(confusion: Tensor) -> Tensor:
+def class_metrics(confusion: Tensor) -> Tensor:
     """[C, 4]: how many there are of each class, its accuracy (recall), its precision, and its F1; 0 where undefined."""
     right, there, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     f1 = 2 * right / (there + said).clamp(min=1)
@@ -52,7 +52,7 @@ def class_figures(confusion: Tensor) -> Tensor:
 def macro_f1(confusion: Tensor) -> float:
     """Mean F1 of the classes that occur or were answered, as torchmetrics has it."""
     occurs = (confusion.sum(0) + confusion.sum(1)) > 0
-    return float(class_figures(confusion)[occurs, 3].mean())
+    return float(class_metrics(confusion)[occurs, 3].mean())
 
 
 def calibration_error(calibration: Tensor) -> float:

@@ -1,7 +1,7 @@
-"""What pictures go through on their way into a network: resized, cut, and shifted and scaled channel by channel.
+"""What images go through on their way into a network: resized, cut, and shifted and scaled channel by channel.
 
 The shape is made by data workers, in uint8, and the colours on the device: a quarter of the traffic.
-B pictures of a batch · S side in pixels
+B images of a batch · S side in pixels
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
 from zoo.errors import ConfigError
-from zoo.images import processors
+from zoo.images import hf_processors
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a network wants its pictures.
+    """How a network wants its images.
 
     Args:
         size: S of the square that it sees.
@@ -76,7 +76,7 @@ def square(image: Image.Image, wanted: Preprocessing) -> Image.Image:
     """As `fit`."""
     side = wanted.size
     if wanted.processor:
-        return processors.shaped(image, wanted.processor)
+        return hf_processors.shaped(image, wanted.processor)
     if wanted.squash:
         return v2.functional.resize(image, [side, side], wanted.mode)
     resized = v2.functional.resize(image, [max(side, wanted.short_side)], wanted.mode)
@@ -91,7 +91,7 @@ def as_tensor(image: Image.Image) -> Tensor:
 
 
 def of_processor(processor: Any, image_size: int | None) -> Preprocessing:
-    """How a processor prepares pictures, or would for another size: its lengths are scaled alike.
+    """How a processor prepares images, or would for another size: its lengths are scaled alike.
 
     What it does to shapes stays its own work, as some thirty families have ways of their own. What it does to colours
     is found out by showing it some. Then both are held against all that it does.
@@ -99,7 +99,7 @@ def of_processor(processor: Any, image_size: int | None) -> Preprocessing:
     Raises:
         ConfigError: it does anything else than to resize, cut to a square, and shift, scale and reorder channels.
     """
-    settings, name = processors.plain(processor), type(processor).__name__
+    settings, name = hf_processors.plain(processor), type(processor).__name__
     try:
         side = _side(settings)
         if image_size and image_size != side:
@@ -126,9 +126,9 @@ _SIZES = ("size", "crop_size", "resize_short")
 
 
 def _side(settings: dict[str, Any]) -> int:
-    shapes = {processors.processed(image, settings).shape[1:] for image in _trials()}
+    shapes = {hf_processors.processed(image, settings).shape[1:] for image in _trials()}
     if len({side for shape in shapes for side in shape}) > 1:
-        raise ValueError(f"it makes {' and '.join(f'{w} x {h}' for h, w in sorted(shapes))} of pictures")
+        raise ValueError(f"it makes {' and '.join(f'{w} x {h}' for h, w in sorted(shapes))} of images")
     return int(shapes.pop()[0])
 
 
@@ -139,12 +139,12 @@ def _scaled(length: Any, factor: float) -> Any:
 
 
 def _colours(settings: dict[str, Any]) -> dict[str, Any]:
-    """Mean and deviation that are taken off each channel, and their order, as pictures of one colour show them."""
+    """Mean and deviation that are taken off each channel, and their order, as images of one colour show them."""
     black, *primary = (
-        processors.centre(processors.processed(Image.new("RGB", (300, 300), colour), settings))
+        hf_processors.centre(hf_processors.processed(Image.new("RGB", (300, 300), colour), settings))
         for colour in ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
     )
-    changes = np.stack(primary) - black  # [red, green, blue of the picture; channel of the result]
+    changes = np.stack(primary) - black  # [red, green, blue of the image; channel of the result]
     order = np.abs(changes).argmax(0)
     std = 1 / changes[order, range(3)]
     places = np.argsort(order)
@@ -155,11 +155,11 @@ def _colours(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _is_same(found: Preprocessing, image: Image.Image, settings: dict[str, Any]) -> bool:
     ours = Normalise(found)(fit(image, found)[None])[0].numpy()
-    return bool(np.allclose(ours, processors.processed(image, settings), rtol=1e-4, atol=1e-4))
+    return bool(np.allclose(ours, hf_processors.processed(image, settings), rtol=1e-4, atol=1e-4))
 
 
 def _trials() -> list[Image.Image]:
-    """A wide and a tall picture of noise: every pixel is another one."""
+    """A wide and a tall image of noise: every pixel is another one."""
     random = np.random.default_rng(0)
     return [Image.fromarray(random.integers(0, 256, (*s, 3), dtype=np.uint8)) for s in ((301, 405), (411, 307))]
 

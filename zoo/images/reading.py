@@ -1,4 +1,4 @@
-"""Reading pictures: any format, the right way up, in RGB, and no larger than it has to be decoded."""
+"""Reading images: any format, the right way up, in RGB, and no larger than it has to be decoded."""
 
 import io
 import os
@@ -21,7 +21,7 @@ _WHITE = (255, 255, 255)
 
 
 def read(image: Any, at_least: int | None = None) -> Image.Image:
-    """A picture in RGB, turned as its EXIF data says, transparent parts on white, 16-bit values scaled to 8.
+    """An image in RGB, turned as its EXIF data says, transparent parts on white, 16-bit values scaled to 8.
 
     Args:
         image: as in ImageSample.
@@ -106,5 +106,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, UnidentifiedImageError):
-        return "it is no picture, or of no known format"
+        return "it is no image, or of no known format"
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

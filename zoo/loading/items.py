@@ -9,22 +9,22 @@ from typing import Any
 from zoo.errors import BrokenSampleError, DataError
 from zoo.files import cache
 from zoo.files.broken import Flags
-from zoo.samples import Encoder
+from zoo.samples import Processor
 
 _ENCODED_AT_ONCE = 256
 _PATH_LENGTH = 4096
 
 
-def kept(encoder: Encoder, samples: Sequence[Any], content: str) -> cache.Table:
+def kept(processor: Processor, samples: Sequence[Any], content: str) -> cache.Table:
     """The encoded items, memory-mapped from the cache; written there first if this content is new."""
-    name = cache.key(["items", encoder.fingerprint(), content])
-    return cache.table("encoded", name, lambda facts: _batches(encoder, samples))
+    name = cache.key(["items", processor.fingerprint(), content])
+    return cache.table("encoded", name, lambda facts: _batches(processor, samples))
 
 
-def _batches(encoder: Encoder, samples: Sequence[Any]) -> Iterator[Any]:
+def _batches(processor: Processor, samples: Sequence[Any]) -> Iterator[Any]:
     remaining, is_empty = iter(samples), True
     while some := list(islice(remaining, _ENCODED_AT_ONCE)):
-        if items := encoder.encode(some):
+        if items := processor.encode(some):
             is_empty = False
             yield cache.rows(items)
     if is_empty:
@@ -38,8 +38,8 @@ class Encoded(Sequence):
         replace: the next sample stands in for a broken one; else there is None in its place.
     """
 
-    def __init__(self, encoder: Encoder, samples: Sequence[Any], replace: bool):
-        self.encoder, self.samples, self.replace = encoder, samples, replace
+    def __init__(self, processor: Processor, samples: Sequence[Any], replace: bool):
+        self.processor, self.samples, self.replace = processor, samples, replace
         self.broken = Flags(len(samples))
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class Encoded(Sequence):
             raise IndexError(index)
         for i in range(index, index + len(self)):
             try:
-                return self.encoder.encode([self.samples[i % len(self)]])[0]
+                return self.processor.encode([self.samples[i % len(self)]])[0]
             except BrokenSampleError:
                 self.broken.set(i % len(self))
                 if not self.replace:
@@ -60,7 +60,7 @@ class Encoded(Sequence):
     def reason(self, index: int) -> str:
         """Why a sample is broken: it is read once more."""
         try:
-            self.encoder.encode([self.samples[index]])
+            self.processor.encode([self.samples[index]])
         except BrokenSampleError as error:
             return str(error)
         return "it could not be read at first"

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zoo import streams
-from zoo.samples import INDEX, Batch, Encoder, Item
+from zoo.samples import INDEX, Batch, Item, Processor
 
 _SORTED_TOGETHER = 50
 """Batches whose samples are sorted by length together: few enough that a batch is another one in each pass."""
@@ -86,25 +86,25 @@ class Fixed:
 class Items(Dataset):
     """Items by (step, index), with their index; augmented from that pair alone, if a seed is given."""
 
-    def __init__(self, items: Sequence[Item], encoder: Encoder, seed: int | None):
-        self.items, self.encoder, self.seed = items, encoder, seed
+    def __init__(self, items: Sequence[Item], processor: Processor, seed: int | None):
+        self.items, self.processor, self.seed = items, processor, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[int, Item | None]:
         step, index = key
         item = self.items[index]
         if self.seed is not None and item is not None:
-            item = self.encoder.augment(item, streams.generator(self.seed, "augment", step, index))
+            item = self.processor.augment(item, streams.generator(self.seed, "augment", step, index))
         return index, item
 
 
 class Collate:
     """Batches of items, with the number of each sample in its split: all that is drawn for it follows from that."""
 
-    def __init__(self, encoder: Encoder):
-        self.encoder = encoder
+    def __init__(self, processor: Processor):
+        self.processor = processor
 
     def __call__(self, items: list[tuple[int, Item | None]]) -> Batch:
         readable = [(index, item) for index, item in items if item is not None]
         if not readable:
             return {}
-        return {**self.encoder.collate([item for _, item in readable]), INDEX: [index for index, _ in readable]}
+        return {**self.processor.collate([item for _, item in readable]), INDEX: [index for index, _ in readable]}

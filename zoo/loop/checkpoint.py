@@ -16,7 +16,7 @@ from zoo.files import checksums
 from zoo.files.paths import write_whole
 
 _PARTS = {
-    "zoo": ("task", "step", "steps_per_epoch", "micro_batch_size", "learned", "facts"),
+    "zoo": ("task", "step", "steps_per_epoch", "micro_batch_size", "data_state", "facts"),
     "state_dict": (),
     "callbacks": (),
     "optimizer_states": (),
@@ -134,7 +134,7 @@ def _lacking(content: dict[str, Any]) -> str | None:
             return f"it has no {part}"
         for key in keys:
             if key not in content[part]:
-                return f"it has no {part}.{key}"
+                return f"it has no {part}.{key}, so another version of zoo wrote it"
     if not all(isinstance(tensor, Tensor) for tensor in content["state_dict"].values()):
         return "its state_dict holds more than tensors"
     return None

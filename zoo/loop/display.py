@@ -1,4 +1,4 @@
-"""What a task shows of itself. Nothing here touches training or figures, and each method has a default that works."""
+"""What a task shows of itself. Nothing here touches training or metrics, and each method has a default that works."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from zoo.samples import Batch, Item, Split
 class Display:
     """How samples, batches, predictions and results look. A task overrides what it can show better."""
 
-    def marked(self, item: Item) -> str:
+    def show_loss_mask(self, item: Item) -> str:
         """A sample as the network gets it, with what it learns of it."""
         return _listed(item)
 
@@ -22,7 +22,7 @@ class Display:
         words = {k: v for k, v in batch.items() if isinstance(v, list) or (isinstance(v, Tensor) and v.ndim == 1)}
         return [_listed({k: v[i] for k, v in words.items()}) for i in range(microbatch.batch_length(batch))]
 
-    def show(self, prediction: dict[str, Any]) -> str:
+    def format_prediction(self, prediction: dict[str, Any]) -> str:
         """A prediction as a line or two on the screen."""
         return str(prediction)
 
@@ -30,12 +30,12 @@ class Display:
         """A few lines that show what the network does now, after every validation."""
         return []
 
-    def protocol(self, split: Split) -> dict[str, Any]:
-        """How the figures were measured, so that they can be compared."""
+    def eval_settings(self, split: Split) -> dict[str, Any]:
+        """How the metrics were measured, so that they can be compared."""
         return {}
 
-    def write_evidence(self, folder: Path) -> list[Path]:
-        """Files that show more of the last test than its figures do. Returns what was written."""
+    def write_test_report(self, folder: Path) -> list[Path]:
+        """Files that show more of the last test than its metrics do. Returns what was written."""
         return []
 
 

@@ -148,7 +148,7 @@ def accumulate(
     at_most: int | None,
     loss: Callable[[Batch], Loss],
     backward: Callable[[Tensor], None],
-    place: Callable[[Batch], Batch],
+    to_device: Callable[[Batch], Batch],
     stream: tuple[streams.Part, ...],
     counts: Mapping[str, Tensor] | None = None,
     divide: Divide = even_sizes,
@@ -162,7 +162,7 @@ def accumulate(
 
     Args:
         at_most: samples that go through the network at a time; None for all.
-        place: moves a piece to the device.
+        to_device: moves a piece to the device.
         stream: names the random stream of this step; the piece's first sample is added, so what the network draws
             depends on nothing else.
         counts: targets of the whole batch by name, over all processes.
@@ -174,11 +174,11 @@ def accumulate(
     totals, length = Totals(), batch_length(batch)
     for start, piece in cut(batch, at_most, divide):
         streams.seed(*stream, start)
-        pairs = named(loss(place(piece)), loss)
+        pairs = named(loss(to_device(piece)), loss)
         if counts is None and len(pairs) > 1 and (batch_length(piece) < length or ranks.count() > 1):
             raise ValueError(
                 f"the loss has several pairs ({', '.join(pairs)}), and the batch goes through in pieces. Write "
-                f"count(batch) in the task: how many targets each pair has in a batch, read from the batch alone."
+                "count_targets(batch) in the task: how many targets each pair has in a batch, read from it alone."
             )
         if not totals.divisors:
             share = length / batch_length(piece)

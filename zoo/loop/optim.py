@@ -96,7 +96,7 @@ def on_device(optimizer: Optimizer) -> bool:
 
 
 def prefer_fused(optimizer: Optimizer) -> None:
-    """On a CUDA card, let Adam and AdamW use their fused kernels, if the config does not say otherwise."""
+    """On a CUDA GPU, let Adam and AdamW use their fused kernels, if the config does not say otherwise."""
     groups = optimizer.param_groups
     free = all(group.get("fused", False) is None and group.get("foreach") is None for group in groups)
     if free and all(p.is_cuda and p.is_floating_point() for group in groups for p in group["params"]):

@@ -26,7 +26,7 @@ Fits = Callable[[int], int | None]
 """Samples at a time to the peak in bytes, or None if they do not fit."""
 _UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 _MARGIN = 0.04
-"""Share of the card that stays free, for what a probe cannot see: fragments, a browser that opens a tab."""
+"""Share of the GPU that stays free, for what a probe cannot see: fragments, a browser that opens a tab."""
 _FREE_STEP = 2**28
 _limited: set[torch.device] = set()
 """Devices on which this process has set a limit."""
@@ -35,7 +35,7 @@ _limited: set[torch.device] = set()
 # The search -----------------------------------------------------------------------------------------------------
 
 
-def piece_sizes(batch: int) -> list[int]:
+def micro_batch_sizes(batch: int) -> list[int]:
     """Sizes of the largest piece over all even cuts of a batch, rising: 16 gives 1, 2, 3, 4, 6, 8, 16."""
     return sorted({math.ceil(batch / pieces) for pieces in range(1, batch + 1)})
 
@@ -46,7 +46,7 @@ def largest(fits: Fits, batch: int) -> tuple[int, int] | None:
     Doubles while it fits, so that no try needs much more than twice of what is there, then bisects. What it returns
     has been tried.
     """
-    sizes, peaks = piece_sizes(batch), dict[int, int]()
+    sizes, peaks = micro_batch_sizes(batch), dict[int, int]()
     good, bad, at = -1, len(sizes), 0
     while good + 1 < bad:
         peak = fits(sizes[at])
@@ -83,7 +83,7 @@ def in_bytes(amount: str) -> int:
 
 
 def limit_process(device: torch.device, limit: int | None) -> None:
-    """Have torch's allocator refuse what goes beyond `limit` bytes, as a card of that size would; None for no limit.
+    """Have torch's allocator refuse what goes beyond `limit` bytes, as a GPU of that size would; None for no limit.
 
     The context of CUDA (0.3 to 0.5 GB) is not torch's and comes on top.
     """
@@ -108,7 +108,7 @@ def peak(work: Callable[[], None], device: torch.device, held: Iterable[Tensor] 
     """Bytes that were reserved at most while `work` ran, all that was there before included; None if it ran out.
 
     Args:
-        held: what was there before; on a card torch knows by itself.
+        held: what was there before; on a GPU torch knows by itself.
     """
     recovery.free_cache()
     if device.type != "cuda":
@@ -124,7 +124,7 @@ def peak(work: Callable[[], None], device: torch.device, held: Iterable[Tensor] 
 
 
 class CpuMeter(TorchDispatchMode):
-    """Bytes of the tensors in `held` and of those that are made inside and still alive: what a card would hold."""
+    """Bytes of the tensors in `held` and of those that are made inside and still alive: what a GPU would hold."""
 
     def __init__(self, held: Iterable[Tensor]):
         super().__init__()
@@ -196,7 +196,7 @@ def evaluation(task: Probed, size: int) -> None:
         optimizer.step()
     task.eval()
     with torch.inference_mode(), task.trainer.precision_plugin.forward_context():
-        task.evaluate(task.place(prepared(task, task.evaluation_example(size), "validation")))
+        task.evaluate(task.to_device(prepared(task, task.evaluation_example(size), "validation")))
 
 
 def prediction(task: Probed, size: int) -> None:
@@ -206,7 +206,7 @@ def prediction(task: Probed, size: int) -> None:
     assert example is not None
     eager = torch.compiler.set_stance("force_eager")  # as the loop of predictions has it
     with torch.inference_mode(), eager, task.trainer.precision_plugin.forward_context():
-        task.predict_batch(task.place(prepared(task, example, "predict")))
+        task.predict_batch(task.to_device(prepared(task, example, "predict")))
 
 
 @contextmanager
@@ -307,7 +307,7 @@ def _found(task: Probed, what: str, work: Callable[[int], None], batch: int, lim
     name = key(task, what, batch, limit)
     known = kept.recall("probes", name)
     found: tuple[int, int] | None = tuple(known) if known else probe(task, work, batch, limit)
-    everyone = ranks.gather(found)  # cards may differ; none may be left waiting for one that gave up
+    everyone = ranks.gather(found)  # GPUs may differ; none may be left waiting for one that gave up
     if None in everyone or found is None:
         raise recovery.one_sample_is_too_much(task, what, "tried before the first step")
     kept.note("probes", name, found)
@@ -329,10 +329,10 @@ def key(task: Probed, what: str, batch: int, limit: int | None) -> str:
     A callback may keep tensors on the device (averaged weights), so that their names belong to it.
     """
     device = task.device
-    card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     example = task.prediction_example(1) if what == "prediction" else task.example_batch(1)
     parts = [
-        what, batch, _versions(task), card, budget(device, limit) // _FREE_STEP if device.type == "cuda" else limit,
+        what, batch, _versions(task), gpu, budget(device, limit) // _FREE_STEP if device.type == "cuda" else limit,
         type(task).__qualname__, repr(task.network), task.trainer.precision,
         repr(task.configure_optimizers()) if what != "prediction" else repr(task.prediction_settings()),
         [type(callback).__qualname__ for callback in task.trainer.callbacks],

@@ -154,8 +154,8 @@ class Divisible(Protocol):
     def global_rank(self) -> int: ...
     @property
     def is_fitting(self) -> bool: ...
-    def pieces(self) -> tuple[int | None, Divide]: ...
-    def place(self, piece: Batch, /) -> Batch: ...
+    def micro_batches(self) -> tuple[int | None, Divide]: ...
+    def to_device(self, piece: Batch, /) -> Batch: ...
     def cheaper(self) -> list[str]: ...
     def named_modules(self) -> Any: ...
     def named_buffers(self) -> Any: ...
@@ -177,12 +177,12 @@ def accumulate(
     Returns the totals over all processes.
     """
     before = _versions(task)
-    start, divide = task.pieces()
+    start, divide = task.micro_batches()
     whole: Whole | None = None
 
     def attempt(size: int | None) -> Totals:
         return microbatch.accumulate(
-            batch, at_most=size, loss=loss, backward=backward, place=task.place, stream=stream, counts=counts,
+            batch, at_most=size, loss=loss, backward=backward, to_device=task.to_device, stream=stream, counts=counts,
             divide=divide,
         )  # fmt: skip
 
@@ -215,7 +215,7 @@ def accumulate(
     return whole.totals
 
 
-def in_pieces(
+def in_micro_batches(
     task: Divisible,
     what: Literal["evaluation", "prediction"],
     batch: Batch,
@@ -231,7 +231,7 @@ def in_pieces(
         results = []
         for start, piece in microbatch.cut(batch, size):
             with streams.seeded(*stream, what, microbatch.first_sample(piece, start)):
-                results.append(work(task.place(piece)))
+                results.append(work(task.to_device(piece)))
         return results
 
     def smaller(size: int, said: str) -> int:
@@ -267,7 +267,7 @@ def ease(task: Divisible, batch: Batch) -> None:
 
 def largest_piece(task: Divisible, batch: Batch) -> int:
     """Samples of this batch that go through at a time."""
-    size, divide = task.pieces()
+    size, divide = task.micro_batches()
     return max(divide(microbatch.batch_length(batch), size), default=0)
 
 
@@ -327,7 +327,7 @@ def one_sample_is_too_much(task: Divisible, what: str, said: str) -> DoesNotFitE
     helps = [*task.cheaper(), "an optimizer with less state", "a smaller network"]
     return DoesNotFitError(
         f"out of memory in {what} with one sample at a time ({said}). What helps: {', '.join(helps)}, or closing what "
-        f"else is on the card (nvidia-smi).{_kept(task)}"
+        f"else is on the GPU (nvidia-smi).{_kept(task)}"
     )
 
 
@@ -336,7 +336,7 @@ def no_room_for_the_step(task: Divisible, said: str) -> DoesNotFitError:
         f"out of memory in the optimizer's step ({said}). Some weights may be updated and others not, so the run stops "
         f"here, and nothing of this step is saved; a smaller micro-batch would not help. What helps: an optimizer that "
         f"needs less (AdamW with fused: true, SGD, Adafactor, 8 bits), a smaller network, or closing what else is on "
-        f"the card (nvidia-smi).{_kept(task)}"
+        f"the GPU (nvidia-smi).{_kept(task)}"
     )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError, MissingInputError
 from zoo.files.hub import explained, offline
 from zoo.files.paths import follow
-from zoo.images import processors
+from zoo.images import hf_processors
 from zoo.images.preprocessing import Preprocessing, of_processor
 
 logging.getLogger("timm").setLevel(logging.ERROR)  # it tells of every head that it replaces, as it was asked to
@@ -86,7 +86,7 @@ class TimmClassifier:
         drop_path: float,
         norm: Norm,
     ) -> nn.Module:
-        """The network, with `label_count` outputs; its position embeddings are interpolated to the picture's size."""
+        """The network, with `label_count` outputs; its position embeddings are interpolated to the image's size."""
         settings: dict[str, Any] = {**self.settings, "num_classes": label_count}
         settings |= {"drop_rate": dropout or None, "drop_path_rate": drop_path or None}
         settings["norm_layer"] = "groupnorm" if norm == "group" else self.settings.get("norm_layer")
@@ -256,7 +256,7 @@ class TransformersClassifier:
         network.config.id2label = dict(enumerate(label_names))
         network.config.label2id = {name: i for i, name in enumerate(label_names)}
         network.save_pretrained(folder)
-        processors.restored(wanted.processor).save_pretrained(folder)
+        hf_processors.restored(wanted.processor).save_pretrained(folder)
 
 
 Classifier = TimmClassifier | TransformersClassifier
@@ -321,7 +321,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def has_batch_statistics(network: nn.Module) -> bool:
-    """Whether a picture's output in training depends on the others in its batch."""
+    """Whether an image's output in training depends on the others in its batch."""
     return any(_is_batch_norm(m) and m.track_running_stats for m in network.modules())
 
 

@@ -13,7 +13,7 @@ from zoo.files.paths import write_text
 
 
 class MetricsCSV(Logger):
-    """Rows are appended; a figure that comes up later gets a new column, and the file is written anew.
+    """Rows are appended; a metric that comes up later gets a new column, and the file is written anew.
 
     Args:
         path: an existing file is continued.

@@ -2,10 +2,10 @@
 
 runs/<name>/<number>/
     config.yaml        complete, with every default
-    environment.json   versions, git state, card
+    environment.json   format, versions, git state, GPU
     checkpoints/       step=N.ckpt; `last` and `best` name one of them
     metrics.csv        one row per logged step and per validation
-    metrics.json       final figures of fit, test …, each with its protocol
+    metrics.json       final metrics of fit, test …, each with how it was measured
     tensorboard/       the same for TensorBoard, and generated examples
     model/             best weights, in the format of the library they came from
 """
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from zoo.task import Task
 
 RUNS = Path("runs")
+FORMAT = 2
+"""Of what a run directory holds. Runs of another one are refused, as neither their config nor their weights load."""
 _PACKAGES = ("lightning-zoo", "torch", "lightning", "transformers", "datasets", "tokenizers", "torchmetrics", "numpy")
 
 
@@ -73,7 +75,18 @@ def find(run: str | Path | None = None, flag: str = "--run") -> Path:
 
     Raises:
         MissingInputError: there is no such run; names those that there are.
+        DataError: a zoo with other names in its files wrote it.
     """
+    folder = _found(run, flag)
+    if is_of_another_format(folder):
+        raise DataError(
+            f"{folder} was written by a version of zoo whose names differ (CHANGELOG.md), so it does not load. "
+            f"Train it again with zoo fit, or use it with the version that environment.json in it names."
+        )
+    return folder
+
+
+def _found(run: str | Path | None, flag: str) -> Path:
     is_latest = run is None or Path(run) == RUNS / "latest"
     if is_latest and (usable := _latest()):
         return usable
@@ -105,6 +118,15 @@ def _latest() -> Path | None:
     with suppress(OSError):  # a folder that is only read
         make_latest(folder)
     return folder
+
+
+def is_of_another_format(folder: Path) -> bool:
+    """Whether another version of zoo wrote it, with other names in its files. Where nothing says so, it is of this."""
+    try:
+        found = json.loads((folder / "environment.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("format") != FORMAT
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -207,27 +229,27 @@ def _make_task(settings: dict[str, Any]) -> "Task":
     return parser.instantiate_classes(parsed)["model"]
 
 
-# Figures and surroundings ---------------------------------------------------------------------------------------
+# Metrics and surroundings ---------------------------------------------------------------------------------------
 
 
-def read_figures(folder: Path) -> dict[str, Any]:
+def read_metrics(folder: Path) -> dict[str, Any]:
     """What metrics.json has, by command. Empty if there is none; a damaged one is named, and counts as none."""
     path = folder / "metrics.json"
     if not path.is_file():
         return {}
     try:
         found = json.loads(path.read_text("utf-8"))
-        if all(isinstance(result[part], dict) for result in found.values() for part in ("figures", "protocol")):
+        if all(isinstance(result[part], dict) for result in found.values() for part in ("metrics", "eval_settings")):
             return dict(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
-    print(f"zoo: {path} is damaged; figures are measured again by zoo test and zoo validate.", file=sys.stderr)
+    print(f"zoo: {path} is damaged; metrics are measured again by zoo test and zoo validate.", file=sys.stderr)
     return {}
 
 
-def write_figures(folder: Path, command: str, figures: dict[str, Any]) -> None:
-    """Keep the final figures of a command beside those of the others; null for NaN and infinity, which JSON lacks."""
-    known = {**read_figures(folder), command: figures}
+def write_metrics(folder: Path, command: str, metrics: dict[str, Any]) -> None:
+    """Keep the final metrics of a command beside those of the others; null for NaN and infinity, which JSON lacks."""
+    known = {**read_metrics(folder), command: metrics}
     write_text(folder / "metrics.json", json.dumps(_finite(known), indent=2, allow_nan=False) + "\n")
 
 
@@ -239,21 +261,22 @@ def _finite(node: Any) -> Any:
 
 def reopen(folder: Path) -> None:
     """Take back that the run is finished: from here it is trained longer, and may be stopped on the way."""
-    figures = read_figures(folder)
-    if figures.pop("fit", None) is not None:
-        write_text(folder / "metrics.json", json.dumps(_finite(figures), indent=2, allow_nan=False) + "\n")
+    metrics = read_metrics(folder)
+    if metrics.pop("fit", None) is not None:
+        write_text(folder / "metrics.json", json.dumps(_finite(metrics), indent=2, allow_nan=False) + "\n")
 
 
 def environment() -> dict[str, Any]:
-    """What the run was made with; for people, never read back."""
+    """What the run was made with, for people. Only its format is read back."""
     import torch
 
     return {
+        "format": FORMAT,
         "packages": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "git": _git(),
-        "card": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "cuda": torch.version.cuda,
         "threads": torch.get_num_threads(),
         "command": sys.argv,

@@ -23,9 +23,9 @@ from zoo.loop.microbatch import Loss
 from zoo.models import head
 from zoo.models import pretrained as hf
 from zoo.rules import AtMost, ExactlyOne
-from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, Split, TextSample, as_samples
+from zoo.samples import Batch, ChatSample, CompletionSample, Item, Processor, Split, TextSample, as_samples
 from zoo.task import Task
-from zoo.tokens.encoders import PromptEncoder, TokenEncoder, continuations, padding
+from zoo.tokens.processors import PromptProcessor, TokenProcessor, continuations, padding
 from zoo.tokens.windows import IGNORED, Packing
 
 _SHOWN = 512
@@ -64,8 +64,8 @@ class CausalLM(Task):
         vocab_size: instead of tokenizer: train a byte-level BPE of this many tokens on the training text.
         max_length: tokens of a window. What is longer is divided into several.
         packing: true for as many documents in a window as fit, each with attention and positions of its own, so that
-            loss and gradients are those of the documents one by one; joined for one continuous text, in which
-            attention looks across the ends of documents (faster on a card); false for a document a window, padded.
+            loss and gradients are those of the documents one by one; concat for one continuous text, in which
+            attention looks across the ends of documents (faster on a GPU); false for a document a window, padded.
         chat_template: for conversations and prompts with completions: auto for that of the tokenizer, none, plain
             ("user: …", "assistant: …", each turn ended by EOS, for models from scratch), or a file with a Jinja
             template.
@@ -77,7 +77,7 @@ class CausalLM(Task):
 
     unit = "tokens"
     sample_type = TextSample
-    free_on_resume = ("model.sampling", "model.stride")
+    changeable_on_resume = ("model.sampling", "model.stride")
     rules = (
         ExactlyOne(("pretrained", "architecture"), "weights to start from, or a network to train from scratch"),
         ExactlyOne(("tokenizer", "vocab_size"), "that of a model, or one to train on the text", given="architecture"),
@@ -109,17 +109,17 @@ class CausalLM(Task):
 
     # The network ------------------------------------------------------------------------------------------------
 
-    def adapt(self, samples: Sequence[Any]) -> None:
+    def setup_from_data(self, samples: Sequence[Any]) -> None:
         if self.vocab_size:
             self.tokenizer = hf.train_tokenizer((_words(sample) for sample in samples), self.vocab_size)
             hf.set_chat_template(self.tokenizer, self.chat_template)
-        self.learned = {"tokenizer": hf.tokenizer_files(self.tokenizer), "config": self.config().to_dict()}
-        self.learned["dialogue"] = isinstance(samples[0], (ChatSample, CompletionSample))
+        self.data_state = {"tokenizer": hf.tokenizer_files(self.tokenizer), "config": self.config().to_dict()}
+        self.data_state["dialogue"] = isinstance(samples[0], (ChatSample, CompletionSample))
 
     @cached_property
     def tokenizer(self) -> Any:
-        if "tokenizer" in self.learned:
-            return hf.tokenizer_from_files(self.learned["tokenizer"])
+        if "tokenizer" in self.data_state:
+            return hf.tokenizer_from_files(self.data_state["tokenizer"])
         if self.tokenizer_name is None:
             raise ConfigError("a model from scratch has no tokenizer before it is trained; name a run with --run.")
         tokenizer = hf.load_tokenizer(self.tokenizer_name)
@@ -128,8 +128,8 @@ class CausalLM(Task):
 
     def config(self) -> Any:
         """The architecture, with this task's dropout and this tokenizer's vocabulary."""
-        if "config" in self.learned:
-            return self._learned_config()
+        if "config" in self.data_state:
+            return self._saved_config()
         if self.pretrained:
             config = hf.load_config(self.pretrained)
         else:
@@ -143,8 +143,8 @@ class CausalLM(Task):
         hf.set_dropout(config, self.dropout)
         return config
 
-    def _learned_config(self) -> Any:
-        config = hf.config_again(self.learned["config"])
+    def _saved_config(self) -> Any:
+        config = hf.config_again(self.data_state["config"])
         for name, value in self.architecture.items() if isinstance(self.architecture, dict) else ():
             if (found := getattr(config, name)) != value:
                 raise ConfigError(
@@ -167,11 +167,11 @@ class CausalLM(Task):
 
     # Batches ----------------------------------------------------------------------------------------------------
 
-    def encoder(self, split: Split) -> Encoder:
+    def processor(self, split: Split) -> Processor:
         if split == "predict":
-            return PromptEncoder(self.tokenizer, chat=self.learned.get("dialogue", False))
+            return PromptProcessor(self.tokenizer, chat=self.data_state.get("dialogue", False))
         stride = self.stride if split == "test" else self.max_length
-        return TokenEncoder(self.tokenizer, self.max_length, stride, self.packing)
+        return TokenProcessor(self.tokenizer, self.max_length, stride, self.packing)
 
     def example_batch(self, n: int) -> Batch:
         known = min(len(self.tokenizer), self.network.get_input_embeddings().num_embeddings)
@@ -209,16 +209,16 @@ class CausalLM(Task):
     def cheaper(self) -> list[str]:
         return [*super().cheaper(), f"a smaller model.max_length (now {self.max_length})"]
 
-    def marked(self, item: Item) -> str:
+    def show_loss_mask(self, item: Item) -> str:
         """The beginning of a document or conversation as the network gets it, what it learns of it in ⟦ ⟧."""
         ids = item["input_ids"]
-        learned = [bool(flag) for flag in item.get("learned", [0, *([1] * (len(ids) - 1))])]
+        loss_mask = [bool(flag) for flag in item.get("loss_mask", [0, *([1] * (len(ids) - 1))])]
         end = min(len(ids), _SHOWN)
-        turns = [i for i in range(end) if i == 0 or learned[i] != learned[i - 1]]
-        parts = [(learned[a], self.tokenizer.decode(ids[a:b])) for a, b in pairwise([*turns, end])]
+        turns = [i for i in range(end) if i == 0 or loss_mask[i] != loss_mask[i - 1]]
+        parts = [(loss_mask[a], self.tokenizer.decode(ids[a:b])) for a, b in pairwise([*turns, end])]
         text = "".join(f"⟦{part}⟧" if learns else part for learns, part in parts)
         more = f" … and {len(ids) - end:,} more" if len(ids) > end else ""
-        return f"{len(ids)} tokens, {sum(learned)} of them learned: {text}{more}"
+        return f"{len(ids)} tokens, loss on {sum(loss_mask)} tokens: {text}{more}"
 
     # What is computed -------------------------------------------------------------------------------------------
 
@@ -229,7 +229,7 @@ class CausalLM(Task):
             total = head.cross_entropy(self.logits(batch).flatten(0, 1), wanted)
             return total, (targets != IGNORED).sum()
         rows = self.hidden(batch).flatten(0, 1)
-        if self.learned.get("dialogue"):  # most rows have no target, and need no logits
+        if self.data_state.get("dialogue"):  # most rows have no target, and need no logits
             rows, wanted = rows[wanted != IGNORED], wanted[wanted != IGNORED]
         output = self.network.get_output_embeddings()
         return head.summed_cross_entropy(rows, output.weight, output.bias, wanted), (targets != IGNORED).sum()
@@ -252,7 +252,7 @@ class CausalLM(Task):
         if positions is not None and not self._apart:
             if not head.keeps_apart(self.network):
                 kind = self.network.config.model_type
-                raise ConfigError(f"{kind} cannot keep packed documents apart. Set model.packing to joined or false.")
+                raise ConfigError(f"{kind} cannot keep packed documents apart. Set model.packing to concat or false.")
             self._apart = True
         return {"input_ids": batch["input_ids"], "position_ids": positions, "use_cache": False}
 
@@ -263,13 +263,13 @@ class CausalLM(Task):
     def to_compile(self) -> nn.Module:
         return self.network.base_model if self._plain_head else self.network
 
-    def figures(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
+    def compute_metrics(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
         perplexity = math.exp(means["loss"]) if means["loss"] < 700 else math.inf
         return {**means, "perplexity": perplexity, "tokens": counts["loss"]}
 
-    def protocol(self, split: Split) -> dict[str, Any]:
+    def eval_settings(self, split: Split) -> dict[str, Any]:
         stride = self.stride if split == "test" else self.max_length
-        across = "joined" if self.packing == "joined" else "each by itself"
+        across = "each by itself" if isinstance(self.packing, bool) else "concat"
         return {"perplexity": "per token", "window": self.max_length, "stride": stride, "documents": across}
 
     def predict(self, inputs: Any, seed: int = 0, **sampling: Any) -> list[dict[str, Any]]:
@@ -323,7 +323,7 @@ class CausalLM(Task):
             raise DataError(f"data.predict: a prompt has {length} tokens; this model has {positions} positions in all.")
         return positions - length
 
-    def show(self, prediction: dict[str, Any]) -> str:
+    def format_prediction(self, prediction: dict[str, Any]) -> str:
         return "\n".join(f"{prediction['prompt']}⟶{text}" for text in prediction["continuations"])
 
     def preview(self) -> list[str]:
@@ -331,12 +331,12 @@ class CausalLM(Task):
         windows = self.trainer.datamodule.items["validation"]
         begun = [windows[i] for i in range(min(2, len(windows)))]
         ends = [12] * len(begun)
-        if self.learned.get("dialogue"):
+        if self.data_state.get("dialogue"):
             ends = [int((window["targets"] != IGNORED).argmax()) + 1 for window in begun]
         ids = [window["input_ids"][:end].tolist() for window, end in zip(begun, ends, strict=True)]
         items = [{"prompt": self.tokenizer.decode(tokens), "input_ids": tokens} for tokens in ids]
-        batch = self.encoder("predict").collate(items) if items else {}
-        return [self.show(prediction) for prediction in self.predict_from(batch)] if items else []
+        batch = self.processor("predict").collate(items) if items else {}
+        return [self.format_prediction(prediction) for prediction in self.predict_from(batch)] if items else []
 
     def save_model(self, folder: Path) -> None:
         self.network.save_pretrained(folder)

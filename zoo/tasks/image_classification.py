@@ -1,6 +1,6 @@
-"""ImageClassification: which class a picture shows. ViT, ResNet and every other classifier of timm and transformers.
+"""ImageClassification: which class an image shows. ViT, ResNet and every other classifier of timm and transformers.
 
-B samples · S side of a picture · C classes
+B samples · S side of an image · C classes
 """
 
 import re
@@ -19,13 +19,13 @@ from zoo.constraints import ClosedUnitInterval, PositiveInt, PositiveShare, Shar
 from zoo.errors import ConfigError, DataError
 from zoo.images import measures
 from zoo.images.augment import Augmentation, mix
-from zoo.images.encoder import PictureEncoder
 from zoo.images.preprocessing import Normalise, Preprocessing
+from zoo.images.processor import ImageProcessor
 from zoo.loop import microbatch, optim, ranks
 from zoo.loop.microbatch import Loss
 from zoo.models import classifiers
 from zoo.rules import ExactlyOne
-from zoo.samples import Batch, Encoder, ImageSample, Split
+from zoo.samples import Batch, ImageSample, Processor, Split
 from zoo.task import Task
 
 _PLAIN = Augmentation()
@@ -34,7 +34,7 @@ _TOP, _MISTAKES = 5, 20
 
 @checked
 class ImageClassification(Task):
-    """Train, test and ask a classifier of pictures.
+    """Train, test and ask a classifier of images.
 
     Args:
         pretrained: name of timm (resnet18, vit_base_patch16_224.augreg_in21k), hub id, or folder of timm or
@@ -44,7 +44,7 @@ class ImageClassification(Task):
         weights: a file with the weights of `pretrained`, instead of a download (timm).
         image_size: side of the square that the network sees; null for the one that it was made for. Position
             embeddings are interpolated to it.
-        augmentation: how training pictures are varied and mixed.
+        augmentation: how training images are varied and mixed.
         freeze: backbone trains the head only; the rest keeps its weights and its batch statistics bit for bit.
         layer_decay: the learning rate of each layer is that of the next one times this; 1 for the same everywhere.
         dropout: before the head (timm), or for every dropout in the network (transformers).
@@ -53,7 +53,7 @@ class ImageClassification(Task):
             instead of batch normalisation.
         norm_batch_size: samples over which batch statistics are taken; null for the whole batch. It changes the result,
             as micro_batch_size never does, and takes its place in networks that have batch statistics.
-        channels_last: lay pictures out as convolutions on tensor cores like them.
+        channels_last: lay images out as convolutions on tensor cores like them.
     """
 
     unit = "images"
@@ -91,11 +91,11 @@ class ImageClassification(Task):
 
     # The network ------------------------------------------------------------------------------------------------
 
-    def adapt(self, samples: Sequence[ImageSample]) -> None:
+    def setup_from_data(self, samples: Sequence[ImageSample]) -> None:
         unlabelled = [str(sample) for sample in samples if sample.label is None]
         if unlabelled:
             raise DataError(
-                f"data.train: {len(unlabelled):,} of {len(samples):,} pictures have no class ({unlabelled[0]}). "
+                f"data.train: {len(unlabelled):,} of {len(samples):,} images have no class ({unlabelled[0]}). "
                 f"Classification needs a folder per class, or a table with a column called label (data.label_column)."
             )
         self._learn(sorted({str(sample.label) for sample in samples}, key=_by_number))
@@ -111,17 +111,17 @@ class ImageClassification(Task):
         wanted = source.preprocessing(self.image_size)
         if not self.pretrained:
             wanted = replace(wanted, crop=1.0)  # the share that others found best for their weights says nothing here
-        self.learned = {"label_names": label_names, "preprocessing": vars(wanted), "network": source.describe()}
+        self.data_state = {"label_names": label_names, "preprocessing": vars(wanted), "network": source.describe()}
 
     def _known(self) -> dict[str, Any]:
         """What was learned of the training data; of pretrained weights without any, what they know themselves."""
-        if not self.learned:
+        if not self.data_state:
             source = classifiers.find(self.pretrained or self.architecture or "")
             names = source.label_names() if self.pretrained else None
             if not names:
                 raise ConfigError("this model has no classes before it is trained; name a run with --run.")
             self._learn(names)
-        return self.learned
+        return self.data_state
 
     @property
     def label_names(self) -> list[str]:
@@ -184,8 +184,8 @@ class ImageClassification(Task):
 
     # Batches ----------------------------------------------------------------------------------------------------
 
-    def pieces(self) -> tuple[int | None, microbatch.Divide]:
-        return (self.norm_batch_size, microbatch.exact_sizes) if self._cut_by_norm else super().pieces()
+    def micro_batches(self) -> tuple[int | None, microbatch.Divide]:
+        return (self.norm_batch_size, microbatch.exact_sizes) if self._cut_by_norm else super().micro_batches()
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -200,7 +200,7 @@ class ImageClassification(Task):
             )
         if count % data.batch_size == 1:
             raise ConfigError(
-                f"data.batch_size is {data.batch_size}, so the last batch of {count:,} pictures has a single one, and "
+                f"data.batch_size is {data.batch_size}, so the last batch of {count:,} images has a single one, and "
                 f"batch statistics need two. Use {data.batch_size + 1}."
             )
 
@@ -212,15 +212,15 @@ class ImageClassification(Task):
             raise DataError(
                 f"data.{split} has {_some(unknown)}, which the model does not know; its {len(names)} classes are "
                 f"{_some(self.label_names)}. "
-                + ("Give every picture a class." if None in found else "Use data with the same classes.")
+                + ("Give every image a class." if None in found else "Use data with the same classes.")
             )
 
     def cheaper(self) -> list[str]:
         own = ["a smaller model.norm_batch_size"] if self._cut_by_norm else []
         return [*own, *super().cheaper(), f"a smaller model.image_size (now {self.preprocessing.size})"]
 
-    def encoder(self, split: Split) -> Encoder:
-        return PictureEncoder(self.label_names, self.preprocessing, self.augmentation if split == "train" else None)
+    def processor(self, split: Split) -> Processor:
+        return ImageProcessor(self.label_names, self.preprocessing, self.augmentation if split == "train" else None)
 
     def example_batch(self, n: int) -> Batch:
         side = self.preprocessing.size
@@ -264,7 +264,7 @@ class ImageClassification(Task):
             self._keep_mistakes(batch, logits)
         return {name: (total, count) for name, total in sums.items()}
 
-    def figures(self, means: dict[str, Any], counts: dict[str, float]) -> dict[str, float]:
+    def compute_metrics(self, means: dict[str, Any], counts: dict[str, float]) -> dict[str, float]:
         images = counts["loss"]
         self._confusion = (means["confusion"] * images).round()
         return {
@@ -276,7 +276,7 @@ class ImageClassification(Task):
             "images": images,
         }
 
-    def protocol(self, split: Split) -> dict[str, Any]:
+    def eval_settings(self, split: Split) -> dict[str, Any]:
         return {"image size": self.preprocessing.size, "classes": len(self.label_names)}
 
     def _keep_mistakes(self, batch: Batch, logits: Tensor) -> None:
@@ -299,15 +299,15 @@ class ImageClassification(Task):
         everyone = [mistake for theirs in ranks.gather(self._mistakes) for mistake in theirs]
         self._mistakes = sorted(everyone, key=lambda m: (-m["probability"], m["name"]))[:_MISTAKES]
 
-    def write_evidence(self, folder: Path) -> list[Path]:
-        """Confusion matrix (picture and table), figures of each class, and the most confident mistakes."""
+    def write_test_report(self, folder: Path) -> list[Path]:
+        """Confusion matrix (plot and table), metrics of each class, and the most confident mistakes."""
         from zoo.images import drawing
 
         if self._confusion is None:
             return []
         written = [
             drawing.confusion_table(self._confusion, self.label_names, folder / "confusion.csv"),
-            drawing.confusion_picture(self._confusion, self.label_names, folder / "confusion.png"),
+            drawing.confusion_plot(self._confusion, self.label_names, folder / "confusion.png"),
             drawing.class_table(self._confusion, self.label_names, folder / "classes.csv"),
         ]
         if self._mistakes:
@@ -336,7 +336,7 @@ class ImageClassification(Task):
             predictions.append({"path": name, **best[0], "top": best})
         return predictions
 
-    def show(self, prediction: dict[str, Any]) -> str:
+    def format_prediction(self, prediction: dict[str, Any]) -> str:
         best = ", ".join(f"{one['label']} {one['probability']:.1%}" for one in prediction["top"])
         return f"{prediction['path']}: {best}"
 

@@ -13,7 +13,8 @@ import numpy as np
 from zoo.errors import DataError
 
 IGNORED = -100
-Packing = bool | Literal["joined"]
+Packing = bool | Literal["concat", "joined"]
+"""`joined` is another word for concat."""
 
 
 class Windows(Sequence):
@@ -24,27 +25,27 @@ class Windows(Sequence):
     the first token of a document never is, as nothing comes before it.
 
     Args:
-        documents: a data set with a column `input_ids`, and `learned` (0 or 1 per token) where not all tokens are
+        documents: a data set with a column `input_ids`, and `loss_mask` (0 or 1 per token) where not all tokens are
             targets.
         length: T.
         stride: tokens from one segment of a document to the next. At less than T they overlap, and every target has
             at least T - stride tokens before it; at T the first token of a segment is no target.
         packing: True for as many segments in a window as fit (best fit, the longest first; Ding et al. 2024,
-            arXiv:2404.10830); False for one; "joined" to take all documents as one, which a segment may cross (not
+            arXiv:2404.10830); False for one; "concat" to take all documents as one, which a segment may cross (not
             where only some tokens are learned).
     """
 
     def __init__(self, documents: Any, length: int, stride: int, packing: Packing = True):
         self.documents, self.length = documents, length
-        joined = packing == "joined" and self._flags is None
-        bounds = self._bounds[[0, -1]] if joined else self._bounds
+        is_one = packing in ("concat", "joined") and self._flags is None
+        bounds = self._bounds[[0, -1]] if is_one else self._bounds
         self.starts, self.stops, self.firsts = segments(bounds, length, stride)
         self.unlearned = 0
         """Documents that have no token to learn; they are left out."""
         if self._flags is not None:
             self._drop_unlearned()
         lengths = self.stops - self.starts
-        fitted = pack(lengths, length) if packing and not joined else [[i] for i in range(len(lengths))]
+        fitted = pack(lengths, length) if packing and not is_one else [[i] for i in range(len(lengths))]
         self._order = np.array([i for row in fitted for i in row], dtype=np.int64)
         self._rows = np.cumsum([0, *(len(row) for row in fitted)])
 
@@ -63,9 +64,9 @@ class Windows(Sequence):
 
     @cached_property
     def _flags(self) -> list[np.ndarray] | None:
-        if "learned" not in self.documents.data.column_names:
+        if "loss_mask" not in self.documents.data.column_names:
             return None
-        return [chunk.flatten().to_numpy() for chunk in self.documents.data.column("learned").chunks]
+        return [chunk.flatten().to_numpy() for chunk in self.documents.data.column("loss_mask").chunks]
 
     @cached_property
     def _bounds(self) -> np.ndarray:
@@ -77,7 +78,7 @@ class Windows(Sequence):
         return {k: v for k, v in vars(self).items() if k not in ("_chunks", "_chunk_bounds", "_flags", "_bounds")}
 
     def _drop_unlearned(self) -> None:
-        counts = self._learned_in(self.starts + self.firsts, self.stops)
+        counts = self._targets_in(self.starts + self.firsts, self.stops)
         document = np.searchsorted(self._bounds, self.starts, side="right")
         documents = len(self._bounds) - 1
         self.unlearned = documents - len(np.unique(document[counts > 0]))
@@ -88,7 +89,7 @@ class Windows(Sequence):
             )
         self.starts, self.stops, self.firsts = (part[counts > 0] for part in (self.starts, self.stops, self.firsts))
 
-    def _learned_in(self, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    def _targets_in(self, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
         """[S]: learned tokens between the bounds of each segment. No segment crosses a chunk."""
         counts = np.zeros(len(starts), dtype=np.int64)
         home = np.searchsorted(self._chunk_bounds, starts, side="right") - 1

@@ -1,4 +1,4 @@
-"""What settings ask of the machine: files, a card, environment variables."""
+"""What settings ask of the machine: files, a GPU, environment variables."""
 
 import difflib
 import os
@@ -41,7 +41,7 @@ def check(layers: Any, command: str, restored: bool) -> list[Problem]:
     Args:
         restored: whether weights come from a checkpoint, so that pretrained ones are not read.
     """
-    return [*_data(layers, command), *([] if restored else _weights(layers)), *_card(layers)]
+    return [*_data(layers, command), *([] if restored else _weights(layers)), *_gpu(layers)]
 
 
 def _data(layers: Any, command: str) -> Iterator[Problem]:
@@ -85,17 +85,17 @@ def _weights(layers: Any) -> Iterator[Problem]:
             yield Problem(line, MISSING)
 
 
-def _card(layers: Any) -> Iterator[Problem]:
+def _gpu(layers: Any) -> Iterator[Problem]:
     node = layers.node("trainer", "accelerator")
-    if node.value in ("gpu", "cuda") and not may_have_card():
+    if node.value in ("gpu", "cuda") and not may_have_gpu():
         yield Problem(
-            f"trainer.accelerator is '{node.value}'{node.place}, and this machine shows no card; "
+            f"trainer.accelerator is '{node.value}'{node.place}, and this machine shows no GPU; "
             f"set auto or cpu. zoo doctor says what it found."
         )
 
 
-def may_have_card() -> bool:
-    """False only where no driver of any card can be there: Linux, and not one of their device files."""
+def may_have_gpu() -> bool:
+    """False only where no driver of any GPU can be there: Linux, and not one of their device files."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", None) in ("", "-1"):
         return False
     if sys.platform != "linux" or shutil.which("nvidia-smi"):

@@ -53,7 +53,7 @@ class Settings:
             if full := self.shorthands().get(name):
                 section, *parts = full.split(".")
                 self._add_flag(section, parts, value)
-            elif is_readable:
+            elif is_readable and (self.class_path("data") or name not in self._shorthands_of_any()):
                 self.problems.append(self._unknown_flag(name))
 
     def _add(self, key: str, node: Node) -> None:
@@ -73,18 +73,20 @@ class Settings:
 
     def _unknown_flag(self, name: str) -> Problem:
         leaf, known = name.rpartition(".")[2].replace("-", "_"), self.flags()
-        shorthands = [one for path in self.schema.subclasses("zoo.DataModule")
-                      for one in self.schema.definitions[path].get("x-shorthands", {})]  # fmt: skip
         same = [key for key in [*known, *self._of_any_class()] if key.rpartition(".")[2] == leaf]
         if leaf in FOREIGN:
             return Problem(f"unknown flag --{name}; {FOREIGN[leaf]}.")
-        if name in shorthands:
+        if name in self._shorthands_of_any():
             ours = ", ".join(f"--{one}" for one in self.shorthands())
             return Problem(
                 f"--{name} does not go with {self.class_path('data')}" + (f", which has {ours}." if ours else ".")
             )
         near = same[0] if same else nearest_word(name, [*known, *self.shorthands(), *OWN_FLAGS])
         return Problem(f"unknown flag --{name}" + (f"; did you mean --{near}?" if near else "."))
+
+    def _shorthands_of_any(self) -> set[str]:
+        found = map(self.schema.definitions.get, self.schema.subclasses("zoo.DataModule"))
+        return {name for one in found if one for name in one.get("x-shorthands", {})}
 
     def _stray(self, word: str) -> str:
         if word.endswith((".yaml", ".yml")):

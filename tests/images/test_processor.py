@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from zoo.images.augment import Augmentation, Preprocessing
-from zoo.images.encoder import PictureEncoder
+from zoo.images.processor import ImageProcessor
 from zoo.samples import ImageSample
 
 WANTED = Preprocessing(size=32, mean=(0.5,) * 3, std=(0.5,) * 3, crop=1.0)
@@ -21,13 +21,13 @@ def photograph() -> bytes:
 def test_what_is_evaluated_is_decoded_in_full():
     content = photograph()
     full = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    encoder = PictureEncoder(["a"], WANTED, None)
-    (item,) = encoder.encode([ImageSample(content)])
+    processor = ImageProcessor(["a"], WANTED, None)
+    (item,) = processor.encode([ImageSample(content)])
     assert np.array_equal(np.asarray(item["image"]), full)
-    (same,) = encoder.encode([ImageSample(full)])
-    assert torch.equal(encoder.collate([item])["image"], encoder.collate([same])["image"])
+    (same,) = processor.encode([ImageSample(full)])
+    assert torch.equal(processor.collate([item])["image"], processor.collate([same])["image"])
 
 
 def test_training_decodes_no_more_than_the_smallest_crop_needs():
-    (item,) = PictureEncoder(["a"], WANTED, Augmentation(scale=0.25)).encode([ImageSample(photograph())])
+    (item,) = ImageProcessor(["a"], WANTED, Augmentation(scale=0.25)).encode([ImageSample(photograph())])
     assert item["image"].size == (64, 64)

@@ -1,6 +1,6 @@
 """Draw docs/assets/out_of_memory.png: a run that runs out of memory twice and goes on, beside the uninterrupted one.
 
-    uv run python tools/picture_memory.py
+    uv run python tools/plot_memory.py
 
 Both are `zoo fit --config configs/quickstart_vision.yaml`, cut to a few epochs. In the second one the callback of
 tests/simulated_memory.py raises torch's out-of-memory error for more than 24 images at a time from step 40 on, and for
@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import yaml
 
 ROOT = Path(__file__).parent.parent
-PICTURE = ROOT / "docs" / "assets" / "out_of_memory.png"
+PLOT = ROOT / "docs" / "assets" / "out_of_memory.png"
 SHORTAGES = {40: 24, 90: 8}
 """From this step on, so many images fit."""
 EPOCHS = 6
@@ -83,8 +83,8 @@ def draw(undisturbed: list[dict[str, str]], disturbed: list[dict[str, str]]) -> 
     bottom.set_yscale("log", base=2)
     bottom.set_yticks([8, 16, 32, 64], ["8", "16", "32", "64"])
     bottom.set(ylabel="images\nat a time", xlabel="step (each one a batch of 64 images, the last one of an epoch 41)")
-    figure.savefig(PICTURE, dpi=120)
-    print(f"written: {PICTURE.relative_to(ROOT)}")
+    figure.savefig(PLOT, dpi=120)
+    print(f"written: {PLOT.relative_to(ROOT)}")
 
 
 UNINTERRUPTED = {"color": "#80cbc4", "linewidth": 5, "label": "uninterrupted"}

@@ -1,4 +1,4 @@
-"""Image processors of transformers as plain types, and pictures as they make them."""
+"""Image processors of transformers as plain types, and images as they make them."""
 
 import json
 from functools import cache
@@ -24,12 +24,12 @@ def restored(settings: dict[str, Any]) -> Any:
 
 
 def processed(image: Image.Image, settings: dict[str, Any]) -> np.ndarray:
-    """[3, S, S] of a picture, all done."""
+    """[3, S, S] of an image, all done."""
     return _pixels(_restored(json.dumps(settings)), image).astype(np.float64)
 
 
 def shaped(image: Image.Image, settings: dict[str, Any]) -> Image.Image:
-    """A picture resized and cut, its colours as they were."""
+    """An image resized and cut, its colours as they were."""
     key = json.dumps(settings)
     pixels = _shaped(_restored(key), image)[_places(key)]
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
@@ -43,7 +43,7 @@ def centre(pixels: np.ndarray) -> np.ndarray:
 def _pixels(processor: Any, image: Image.Image, **settings: Any) -> np.ndarray:
     pixels = np.asarray(processor(image, return_tensors="np", **settings)["pixel_values"][0])
     if pixels.ndim != 3 or pixels.shape[0] != 3:
-        raise ValueError(f"it makes {list(pixels.shape)} of a picture")
+        raise ValueError(f"it makes {list(pixels.shape)} of an image")
     return pixels
 
 
@@ -55,7 +55,7 @@ def _shaped(processor: Any, image: Image.Image) -> np.ndarray:
 
 @cache
 def _restored(settings: str) -> Any:
-    """One a process: it takes longer to make than a picture."""
+    """One a process: it takes longer to make than an image."""
     return restored(json.loads(settings))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import DataError
-from zoo.samples import Batch, ChatSample, CompletionSample, Encoder, Item, TextSample
+from zoo.samples import Batch, ChatSample, CompletionSample, Item, Processor, TextSample
 from zoo.tokens import conversations
 from zoo.tokens.windows import IGNORED, Packing, Windows
 
@@ -21,7 +21,7 @@ _CONTEXT = 16
 _SEAM = re.compile(r"(?<=\S\n)(?=\S)")
 
 
-class TokenEncoder(Encoder):
+class TokenProcessor(Processor):
     """Documents to tokens, each ended by EOS; of conversations and completions also which tokens are learned.
 
     Args:
@@ -35,7 +35,7 @@ class TokenEncoder(Encoder):
 
     def fingerprint(self) -> str:
         t = self.tokenizer
-        return f"tokens 5, EOS {t.eos_token_id}, template {t.chat_template}, {t.backend_tokenizer.to_str()}"
+        return f"tokens 6, EOS {t.eos_token_id}, template {t.chat_template}, {t.backend_tokenizer.to_str()}"
 
     def encode(self, samples: Sequence[Any]) -> list[Item]:
         dialogue = [isinstance(sample, (ChatSample, CompletionSample)) for sample in samples]
@@ -45,7 +45,7 @@ class TokenEncoder(Encoder):
             raise DataError("the data mix plain texts with conversations; they are learned from in different ways.")
         return [item for sample in samples for item in self._dialogue(sample)]
 
-    def arrange(self, items: Sequence[Item]) -> Windows:
+    def pack(self, items: Sequence[Item]) -> Windows:
         return Windows(items, self.length, self.stride, self.packing)
 
     def lengths(self, items: Any) -> Any:
@@ -114,18 +114,18 @@ class TokenEncoder(Encoder):
     # Conversations ----------------------------------------------------------------------------------------------
 
     def _dialogue(self, sample: ChatSample | CompletionSample) -> list[Item]:
-        return [self._learned(text, spans) for text, spans in conversations.rendered(self.tokenizer, sample)]
+        return [self._with_loss_mask(text, spans) for text, spans in conversations.rendered(self.tokenizer, sample)]
 
-    def _learned(self, text: str, spans: list[tuple[int, int]]) -> Item:
+    def _with_loss_mask(self, text: str, spans: list[tuple[int, int]]) -> Item:
         """Tokens that begin in a span are learned; one that straddles its beginning belongs to what came before."""
         ids, offsets = templated_tokens(self.tokenizer, text)
-        learned = np.zeros(len(ids), dtype=np.uint8)
+        loss_mask = np.zeros(len(ids), dtype=np.uint8)
         for start, stop in spans:
-            learned[(offsets[:, 0] >= start) & (offsets[:, 0] < stop) & (offsets[:, 1] > offsets[:, 0])] = 1
+            loss_mask[(offsets[:, 0] >= start) & (offsets[:, 0] < stop) & (offsets[:, 1] > offsets[:, 0])] = 1
         if spans and spans[-1][1] >= len(text.rstrip()) and not self._is_ended(text, ids):
             count = int((offsets[:, 0] < spans[-1][1]).sum())  # what follows blanks that are not learned never comes
-            ids, learned = [*ids[:count], self.tokenizer.eos_token_id], np.append(learned[:count], np.uint8(1))
-        return {"input_ids": np.asarray(ids, dtype=np.int32), "learned": learned}
+            ids, loss_mask = [*ids[:count], self.tokenizer.eos_token_id], np.append(loss_mask[:count], np.uint8(1))
+        return {"input_ids": np.asarray(ids, dtype=np.int32), "loss_mask": loss_mask}
 
     def _is_ended(self, text: str, ids: list[int]) -> bool:
         """Whether EOS or the template's own marker ends the sample, or there is none that could."""
@@ -144,7 +144,7 @@ class TokenEncoder(Encoder):
         return marker if ids and ids[-1] in self.tokenizer.added_tokens_decoder else ""
 
 
-class PromptEncoder(Encoder):
+class PromptProcessor(Processor):
     """Prompts to token ids, padded on the left so that every one ends where its continuation begins.
 
     Args:

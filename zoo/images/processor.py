@@ -1,6 +1,6 @@
-"""Pictures to batches, for every task that is about pictures.
+"""Images to batches, for every task that is about images.
 
-B pictures of a batch · S side in pixels
+B images of a batch · S side in pixels
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from torch import Tensor
 from zoo.images import reading
 from zoo.images.augment import Augmentation, Variation
 from zoo.images.preprocessing import Preprocessing, fit
-from zoo.samples import Batch, Encoder, ImageSample, Item
+from zoo.samples import Batch, ImageSample, Item, Processor
 
 
-class PictureEncoder(Encoder):
-    """Pictures to uint8 squares, and class names to numbers.
+class ImageProcessor(Processor):
+    """Images to uint8 squares, and class names to numbers.
 
     Args:
         label_names: in the order of the network's outputs.
-        wanted: how the network wants its pictures.
-        augmentation: of training pictures; None where they are only fitted.
+        wanted: how the network wants its images.
+        augmentation: of training images; None where they are only fitted.
     """
 
     def __init__(self, label_names: list[str], wanted: Preprocessing, augmentation: Augmentation | None):
