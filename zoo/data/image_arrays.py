@@ -1,11 +1,10 @@
 """Images that are kept in arrays: MNIST's and CIFAR's files, .npz, what Python packages carry."""
 
-import importlib
 import io
 import math
 import pickle
 import pickletools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -155,13 +154,8 @@ def _unpickled(path: Path) -> Iterator[dict[bytes, Any]]:
 
 def python_data(name: str) -> Splits:
     """What a Python package carries: sklearn.datasets.load_digits, say: an object with images and targets."""
-    trust.check_source(name, "sklearn.datasets.load_")
-    module, _, function = name.rpartition(".")
-    try:
-        load: Callable[[], Any] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise MissingInputError(f"data: python:{name}: {error}.") from error
-    found = load()
+    found = trust.call_source(name, "sklearn.datasets.load_")
+    function = name.rpartition(".")[2]
     if not hasattr(found, "images") or not hasattr(found, "target"):
         raise ConfigError(f"data: python:{name} returns no images (an object with images and target).")
     images = np.asarray(found.images)

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from zoo.audio import subtitles
 from zoo.audio.reading import SUFFIXES
-from zoo.errors import DataError
-from zoo.files import cache, encodings, endings, forms, sources
+from zoo.errors import ConfigError, DataError
+from zoo.files import cache, encodings, endings, forms, sources, trust
 from zoo.files.forms import Form, Found, RowError
 from zoo.files.paths import follow, printable
 from zoo.files.sources import NAMES, Columns, Wanted
@@ -58,6 +58,8 @@ def read(source: str, split: Split, asked: Asked) -> Found | None:
         DataError: it has no recordings, or cannot be read.
     """
     path, notes = follow(source), list[str]()
+    if source.startswith("python:"):
+        return Found(_python(source.removeprefix("python:"), asked)) if split == "train" else None
     if path.is_dir():
         return _folder(path, split, asked, notes)
     if path.suffix.lower() in SUFFIXES and (path.exists() or glob.has_magic(source)):
@@ -194,6 +196,16 @@ def _base(folder: Path, first: str) -> Path:
     """Where the paths of a table begin: at its own folder, or, as Common Voice has it, at clips/ in it."""
     is_inside = not os.path.lexists(folder / first) and os.path.lexists(folder / "clips" / first)
     return folder / "clips" if is_inside else folder
+
+
+def _python(name: str, asked: Asked) -> list[SpeechSample]:
+    """What a function returns, of zoo's synthesis or of the user's own: a list of samples."""
+    found = trust.call_source(name, "zoo.audio.synthesis.")
+    if not isinstance(found, list) or not all(isinstance(sample, SpeechSample) for sample in found):
+        raise ConfigError(f"data: python:{name} returns no list of zoo.SpeechSample.")
+    if asked.group_column not in (None, "speaker"):
+        raise ConfigError(f"python:{name} has no '{asked.group_column}'. data.group_column may be speaker.")
+    return found if asked.group_column else [replace(sample, speaker=None) for sample in found]
 
 
 # Folders --------------------------------------------------------------------------------------------------------

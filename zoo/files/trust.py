@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, MissingInputError
 
 _BASES = frozenset(
     {
@@ -73,6 +73,25 @@ def check_source(name: str, allowed: str) -> None:
             f"python:{name} is code of {_whose(name)}, which a config may not have run; {allowed}… may be named, and a "
             f"Python file in this folder."
         )
+
+
+def call_source(name: str, allowed: str) -> Any:
+    """What the function of `data.train: python:NAME` returns.
+
+    Args:
+        allowed: as in `check_source`.
+
+    Raises:
+        ConfigError: it is not to be called.
+        MissingInputError: there is no such function.
+    """
+    check_source(name, allowed)
+    module, _, function = name.rpartition(".")
+    try:
+        call = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise MissingInputError(f"data: python:{name}: {error}.") from error
+    return call()
 
 
 def is_own(module: str) -> bool:
