@@ -5,8 +5,9 @@
 Three tables. *Step*: batches that lie ready in memory, so that only the loops differ. *Training*: JPEG files on disk,
 each side with its own loader. *Loader*: decoding and augmentation alone, in 1 and 2 worker processes. All sides have
 the same network, optimizer, images, crops and number of threads; they take turns for several rounds, and a ratio is
-the median of the ratios of the rounds. Each is measured in a process of its own. zoo is run as its command line runs
-it, with all that it watches and writes.
+the median of the ratios of the rounds. Each is measured in a fresh process of its own. zoo is run as its command line
+runs it, with all that it watches and writes, and with what it asks of torch's and glibc's allocators; "bare, same
+memory" is the bare loop with the same calls.
 
 timm's train.py is not in its package: `timm_loop` does what that script does in a step, with timm's loader, optimizer,
 schedule and clipping. The photographs are made up: noise with the spectrum of photographs, 500 × 375, JPEG quality 90.
@@ -18,11 +19,12 @@ import io
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +48,14 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 import zoo
-from zoo.__main__ import _take_large_pages
+from zoo.command import memory_settings
 from zoo.command.lightning_cli import main as zoo_command
 
+_LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 CLASSES, MEAN, STD = 10, (0.5,) * 3, (0.5,) * 3
 WARM, TIMED = 3, 8
-RESNET: dict[str, Any] = {"name": "resnet18", "side": 64, "channels_last": True, "settings": {}}
 NETWORKS: dict[str, dict[str, Any]] = {
-    "resnet18, 64 px": RESNET,
+    "resnet18, 64 px": {"name": "resnet18", "side": 64, "channels_last": True, "settings": {}},
     "vit of 6 × 192, 64 px": {
         "name": "vit_tiny_patch16_224",
         "side": 64,
@@ -64,8 +66,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 BATCH = 64
 Ends = list[float]
 """When each step of a loop was done."""
-threads = [1]
-workers_of_loaders = [1, 2]
+SIDES = ("zoo", "timm", "bare", "bare, same memory")
 ends_of_zoo: Ends = []
 
 
@@ -77,90 +78,92 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=["step", "training", "loader"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of the third table")
     parser.add_argument("--networks", nargs="+", default=[*NETWORKS], choices=[*NETWORKS], help="of the first table")
+    parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    for title in {*NETWORKS} - {*asked.networks}:
-        del NETWORKS[title]
-    threads[0], workers_of_loaders[:] = asked.threads, asked.workers
-    print(f"{asked.threads} threads, torch {torch.__version__}, timm {timm.__version__}", flush=True)
+    if asked.measure:
+        print(json.dumps(_measured(**asked.measure)))
+        return
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "torchvision", "lightning"))
+    print(f"{asked.threads} threads, {versions}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         small, photographs = _small(asked.small), _photographs()
         for name in asked.tables:
-            {"step": steps, "training": trainings, "loader": loaders}[name](asked.rounds, small, photographs)
+            for title, what in _rows(name, asked, small, photographs):
+                _table(title, {**what, "table": name, "threads": asked.threads}, asked.rounds)
 
 
 # Tables ---------------------------------------------------------------------------------------------------------
 
 
-def steps(rounds: int, small: Path, photographs: Path) -> None:
-    for title, network in NETWORKS.items():
-        sides = {
-            "zoo": lambda n=network: zoo_loop(n, ["--data=bench_vision.Ready"]),
-            "timm": lambda n=network: timm_loop(n, PrefetchLoader(_batches(n["side"]), MEAN, STD, device=CPU)),
-            "bare": lambda n=network: bare_loop(n, ((_normalised(x), y) for x, y in _batches(n["side"]))),
-        }
-        _table(f"step, {title}, batch {BATCH}", sides, rounds)
+def _rows(table: str, asked: Any, small: Path, photographs: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of a table: the title of each row, and what is measured there."""
+    if table == "step":
+        for network in asked.networks:
+            yield f"step, {network}, batch {BATCH}", {"network": network}
+    elif table == "training":
+        title = f"training on JPEG of 32 × 32, resnet18, 64 px, batch {BATCH}, one worker"
+        yield title, {"network": "resnet18, 64 px", "folder": str(small)}
+    else:
+        for workers in asked.workers:
+            what = {"folder": str(photographs), "side_length": 224, "workers": workers, "count": 16}
+            yield f"loader, photographs at 224 px, {workers} workers", what
+            what = {"folder": str(small), "side_length": 64, "workers": workers, "count": 48}
+            yield f"loader, JPEG of 32 × 32 at 64 px, {workers} workers", what
+
+
+def _table(title: str, what: dict[str, Any], rounds: int) -> None:
+    """Every side in turn, each round in another order; images a second and the medians of the ratios."""
+    rates: dict[str, list[float]] = {name: [] for name in SIDES}
+    for i in range(rounds):
+        for side in SIDES[i % len(SIDES) :] + SIDES[: i % len(SIDES)]:
+            ends = _in_a_process({**what, "side": side})
+            rates[side].append(BATCH * (len(ends) - WARM) / (ends[-1] - ends[WARM - 1]))
+    print(title)
+    for side, found in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(rates["zoo"], found, strict=True))
+        print(f"  {side:17} {statistics.median(found):7.1f} images/s   zoo is {ratio:.3f} times as fast", flush=True)
+
+
+def _in_a_process(what: dict[str, Any]) -> Ends:
+    """A fresh one: large pages have to be asked for before the first tensor, and would help the others too."""
+    environment = {name: value for name, value in os.environ.items() if name != _LARGE_PAGES}
+    if what["side"] in ("zoo", "bare, same memory"):
+        environment[_LARGE_PAGES] = "1"
+    asked = [sys.executable, str(Path(__file__).resolve()), "--measure", json.dumps(what)]
+    done = subprocess.run(asked, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measured(table: str, side: str, threads: int, **what: Any) -> Ends:
+    torch.set_num_threads(threads)
+    if side in ("zoo", "bare, same memory"):
+        memory_settings.keep_freed_memory()
+    side = side.partition(",")[0]
+    if table == "loader":
+        make = {"zoo": zoo_loader, "timm": timm_loader, "bare": bare_loader}[side]
+        return _drain(make(Path(what["folder"]), what["side_length"], what["workers"]), what["count"])
+    network = NETWORKS[what["network"]]
+    if table == "step":
+        return {
+            "zoo": lambda: zoo_loop(network, ["--data=bench_vision.Ready"]),
+            "timm": lambda: timm_loop(network, PrefetchLoader(_batches(network["side"]), MEAN, STD, device=CPU)),
+            "bare": lambda: bare_loop(network, ((_normalised(x), y) for x, y in _batches(network["side"]))),
+        }[side]()
+    folder = Path(what["folder"])
+    return {
+        "zoo": lambda: zoo_loop(network, ["--data=zoo.ImageData", f"--data.train={folder}", "--data.num_workers=1"]),
+        "timm": lambda: timm_loop(network, timm_loader(folder, network["side"], 1)),
+        "bare": lambda: bare_loop(network, bare_loader(folder, network["side"], 1)),
+    }[side]()
 
 
 def _batches(side: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     images = torch.randint(0, 256, (4, BATCH, 3, side, side), dtype=torch.uint8)
     labels = torch.randint(0, CLASSES, (4, BATCH))
     return [(images[i % 4], labels[i % 4]) for i in range(WARM + TIMED)]
-
-
-def trainings(rounds: int, small: Path, photographs: Path) -> None:
-    network = RESNET
-    flags = ["--data=zoo.ImageData", f"--data.train={small}", "--data.num_workers=1"]
-    sides = {
-        "zoo": lambda: zoo_loop(network, flags),
-        "timm": lambda: timm_loop(network, timm_loader(small, network["side"], 1)),
-        "bare": lambda: bare_loop(network, bare_loader(small, network["side"], 1)),
-    }
-    _table(f"training on JPEG of 32 × 32, resnet18, 64 px, batch {BATCH}, one worker", sides, rounds)
-
-
-def loaders(rounds: int, small: Path, photographs: Path) -> None:
-    kinds = (("photographs at 224 px", photographs, 224, 16), ("JPEG of 32 × 32 at 64 px", small, 64, 48))
-    for title, folder, side, count in kinds:
-        for workers in workers_of_loaders:
-            sides = {
-                "zoo": lambda f=folder, s=side, w=workers, n=count: _drain(zoo_loader(f, s, w), n),
-                "timm": lambda f=folder, s=side, w=workers, n=count: _drain(timm_loader(f, s, w), n),
-                "bare": lambda f=folder, s=side, w=workers, n=count: _drain(bare_loader(f, s, w), n),
-            }
-            _table(f"loader, {title}, {workers} workers", sides, rounds)
-
-
-def _table(title: str, sides: dict[str, Callable[[], Ends]], rounds: int) -> None:
-    """Every side in turn, each round in another order; images a second and the medians of the ratios."""
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for i in range(rounds):
-        names = list(sides)[i % len(sides) :] + list(sides)[: i % len(sides)]
-        for name in names:
-            ends = _in_a_child(sides[name])
-            rates[name].append(BATCH * (len(ends) - WARM) / (ends[-1] - ends[WARM - 1]))
-    print(title)
-    for name, found in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(rates["zoo"], found, strict=True))
-        print(f"  {name:5} {statistics.median(found):7.1f} images/s   zoo is {ratio:.3f} times as fast", flush=True)
-
-
-def _in_a_child(measure: Callable[[], Ends]) -> Ends:
-    """In a process of its own: what zoo asks torch for would help the others too."""
-    reading, writing = os.pipe()
-    if not (child := os.fork()):
-        try:
-            torch.set_num_threads(threads[0])
-            os.write(writing, json.dumps(measure()).encode())
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading) as file:
-        said = file.read()
-    os.waitpid(child, 0)
-    return json.loads(said)
 
 
 def _drain(loader: Iterable[Any], count: int) -> Ends:
@@ -209,7 +212,6 @@ def zoo_loop(network: dict[str, Any], data: list[str]) -> Ends:
         *("--trainer.callbacks+=bench_vision.Stopwatch", f"--trainer.max_steps={WARM + TIMED}"),
         *("--trainer.limit_val_batches=0", "--trainer.accelerator=cpu", "--trainer.precision=32-true"),
     ]
-    _take_large_pages()
     ends_of_zoo.clear()
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
         code = zoo_command(flags)

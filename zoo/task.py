@@ -233,7 +233,7 @@ class Task(Display, LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         count = None if type(self).count_targets is Task.count_targets else self.count_targets
         means = self.descend(batch, self.loss, self.optimizers(), count)
-        self.log("train/loss", self.step_loss, prog_bar=True, batch_size=1)
+        self.log("train/loss", self.step_loss, batch_size=1)
         if len(means) > 1:
             self.log_dict({f"train/{name}": mean for name, mean in means.items()}, batch_size=1)
 
@@ -256,6 +256,11 @@ class Task(Display, LightningModule):
             The exact mean of each pair over the batch, over all processes.
         """
         return descent.descend(self, batch, loss, optimizer, count)
+
+    def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        """As Lightning's, but a number is made on the device: no upload that the host would wait for."""
+        number = isinstance(value, (int, float))
+        super().log(name, microbatch.on(self.device, value) if number else value, *args, **kwargs)
 
     def lr_factor(self, step: int, total: int) -> float:
         """What the learning rate is multiplied with at `step`."""

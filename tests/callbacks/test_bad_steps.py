@@ -18,6 +18,7 @@ from zoo.loop import checkpoint, optim
 PLAIN = partial(torch.optim.AdamW, lr=0.01)
 FUSED = partial(torch.optim.AdamW, lr=0.01, fused=True)
 MOMENTUM = partial(torch.optim.SGD, lr=0.01, momentum=0.9)
+FUSED_MOMENTUM = partial(torch.optim.SGD, lr=0.01, momentum=0.9, fused=True)
 
 
 class States(Callback):
@@ -44,7 +45,9 @@ def bad_step_of(sample: int) -> int:
     return next(step for step in range(COUNT) if sample in [index for _, index in order.batch(step)])
 
 
-@pytest.mark.parametrize("optimizer", [PLAIN, FUSED, SGD, MOMENTUM, partial(torch.optim.Adagrad, lr=0.1)])
+@pytest.mark.parametrize(
+    "optimizer", [PLAIN, FUSED, SGD, MOMENTUM, FUSED_MOMENTUM, partial(torch.optim.Adagrad, lr=0.1)]
+)
 @pytest.mark.parametrize("what", [float("nan"), float("inf")])
 def test_a_bad_step_leaves_weights_moments_and_statistics_as_they_were(optimizer: Any, what: float):
     at = bad_step_of(5)
@@ -67,7 +70,7 @@ def test_step_and_sample_are_named_and_counted(optimizer: Any, capsys: pytest.Ca
     assert next(c for c in t.callbacks if isinstance(c, BadSteps)).skipped == 1
 
 
-def test_with_fused_adamw_the_host_does_not_wait_for_the_device():
+def test_with_fused_kernels_the_host_does_not_wait_for_the_device():
     class Waits(TorchDispatchMode):
         count = 0
 
@@ -95,15 +98,46 @@ def test_with_fused_adamw_the_host_does_not_wait_for_the_device():
         return watch.waits
 
     assert max(waits(FUSED)) == 0
+    assert max(waits(FUSED_MOMENTUM)[1:]) == 0
     assert min(waits(PLAIN)) > 0
 
 
-def test_the_fused_kernel_of_sgd_is_not_trusted_with_a_flag():
+def test_the_fused_kernel_of_sgd_is_trusted_with_a_flag_once_every_momentum_is_written():
     """Its first step, left out, keeps a momentum that nobody has written."""
     p = [torch.nn.Parameter(torch.ones(3))]
+    p[0].grad = torch.ones(3)
     assert optim.on_device(torch.optim.AdamW(p, fused=True))
-    assert not optim.on_device(torch.optim.SGD(p, lr=1, momentum=0.9, fused=True))
     assert not optim.on_device(torch.optim.AdamW(p))
+    fused = torch.optim.SGD(p, lr=1, momentum=0.9, fused=True)
+    assert not optim.on_device(fused)
+    fused.step()
+    assert optim.on_device(fused)
+    assert optim.on_device(torch.optim.SGD(p, lr=1, fused=True))
+
+
+def test_a_first_step_of_fused_sgd_that_is_bad_is_left_out():
+    t, states = fit(FUSED_MOMENTUM, [index for _, index in _first_batch()])
+    assert t.global_step == 6
+    assert all(tensor.isfinite().all() for state in states.of for tensor in state)
+    assert not all(torch.equal(a, b) for a, b in zip(states.of[0], states.of[-1], strict=False))
+
+
+def _first_batch() -> list[tuple[int, int]]:
+    return fit(steps=1)[0].train_dataloader.batch_sampler.batch(0)
+
+
+def test_fused_sgd_goes_on_where_a_parameter_has_its_first_gradient_late():
+    early, late = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    plain = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    fused, usual = FUSED_MOMENTUM([early, late]), MOMENTUM(plain)
+    for step in range(3):
+        for p, in_use in ((early, True), (late, step > 0), (plain[0], True), (plain[1], step > 0)):
+            p.grad = torch.full((3,), float(step + 1)) if in_use else None
+        optim.on_device(fused)
+        fused.step()
+        usual.step()
+    assert torch.allclose(early, plain[0])
+    assert torch.allclose(late, plain[1])
 
 
 @pytest.mark.parametrize("optimizer", [PLAIN, FUSED])

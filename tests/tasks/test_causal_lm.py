@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 import zoo
 from zoo.errors import ConfigError, DataError, UserError
+from zoo.models import documents as attention
 from zoo.models import pretrained as hf
 
 LENGTH = 16
@@ -34,7 +35,7 @@ def gradients(task: zoo.CausalLM, batches: list[dict[str, Any]]) -> tuple[float,
     """Loss sum, count and gradient of the sum over batches."""
     torch.manual_seed(0)
     task.zero_grad()
-    pairs = [task.loss(batch) for batch in batches]
+    pairs = [task.loss(task.to_device(batch)) for batch in batches]
     torch.stack([total for total, _ in pairs]).sum().backward()
     gradient = torch.cat([p.grad.flatten() for p in task.parameters()])
     return sum(t.item() for t, _ in pairs), sum(int(c) for _, c in pairs), gradient
@@ -57,8 +58,12 @@ def test_a_soft_cap_counts_from_the_first_step_although_it_shows_later(tmp_path:
     assert torch.allclose(total / count, output.loss, rtol=1e-5)
 
 
+@pytest.mark.parametrize("without_mask", [True, False])
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_packed_documents_have_the_loss_and_gradients_that_they_have_one_by_one(family: str, tmp_path: Path):
+def test_packed_documents_have_the_loss_and_gradients_that_they_have_one_by_one(
+    family: str, without_mask: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(attention, "_LONG", 64 if without_mask else 65)
     kinds = {
         "gpt2": {"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 64},
         "llama": {"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
@@ -78,6 +83,7 @@ def test_packed_documents_have_the_loss_and_gradients_that_they_have_one_by_one(
             else [processor.collate([w]) for w in windows[packing]]
         )
         found[packing] = gradients(task, batches)
+        assert ("documents" in task.to_device(batches[0])) is (packing and without_mask)
     assert len(windows[True]) < len(windows[False])
     assert found[True][1] == found[False][1]
     assert found[True][0] == pytest.approx(found[False][0], rel=1e-5)

@@ -134,7 +134,7 @@ class Totals:
 
     def add(self, pairs: dict[str, Pair]) -> None:
         for name, (total, count) in pairs.items():
-            detached, size = total.detach().float(), torch.as_tensor(count, device=total.device).detach().float()
+            detached, size = total.detach().float(), on(total.device, count)
             self.sums[name] = self.sums.get(name, 0) + detached
             self.counts[name] = self.counts.get(name, 0) + size
 
@@ -189,10 +189,17 @@ def accumulate(
     return totals
 
 
+def on(device: torch.device, number: Count) -> Tensor:
+    """A number on the device, f32. To upload one, the host waits for all that is queued; to make one, it need not."""
+    if isinstance(number, Tensor):
+        return number.detach().to(device, non_blocking=True).float()
+    return torch.full((), float(number), device=device)
+
+
 def _divisor(total: Tensor, count: Count, share: float, known: Tensor | None) -> Tensor:
     if known is not None:
         return known.to(total.device).clamp(min=1)
-    guess = torch.as_tensor(count, device=total.device).detach().float() * share
+    guess = on(total.device, count) * share
     return torch.exp2(torch.log2(guess.clamp(min=1)).round())
 
 

@@ -10,6 +10,8 @@ from torch.optim import Optimizer
 
 from zoo.errors import ConfigError
 
+_FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+
 Schedule = Literal["cosine", "linear", "constant"]
 
 
@@ -89,19 +91,27 @@ def state_bytes(make: Callable[[Iterable[Any]], Optimizer]) -> float:
 def on_device(optimizer: Optimizer) -> bool:
     """Whether a step is left out by a flag on the device (`found_inf`), so that the host need not look at it.
 
-    torch's fused kernels can; SGD's leaves a momentum that was never written behind, if its first step is left out.
+    torch's fused kernels can. SGD's would leave a momentum that was never written behind if its first step is left out,
+    and fails where only some parameters have one: it can from the second step on, and such a step goes without it.
     """
-    adam = isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW))
-    return adam and all(group.get("fused") for group in optimizer.param_groups)
+    fused = isinstance(optimizer, _FUSED) and all(group.get("fused") for group in optimizer.param_groups)
+    if not (fused and isinstance(optimizer, torch.optim.SGD)):
+        return fused
+    moving = [p for group in optimizer.param_groups if group["momentum"] for p in group["params"] if p.grad is not None]
+    begun = [optimizer.state[p].get("momentum_buffer") is not None for p in moving]
+    if any(begun) and not all(begun):
+        for group in optimizer.param_groups:
+            group["fused"] = None
+    return all(begun)
 
 
 def prefer_fused(optimizer: Optimizer) -> None:
-    """On a CUDA GPU, let Adam and AdamW use their fused kernels, if the config does not say otherwise."""
+    """On a CUDA GPU, let Adam, AdamW and SGD use their fused kernels, if the config does not say otherwise."""
     groups = optimizer.param_groups
     free = all(group.get("fused", False) is None and group.get("foreach") is None for group in groups)
     if free and all(p.is_cuda and p.is_floating_point() for group in groups for p in group["params"]):
         for group in groups:
-            group["fused"] = isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)) or None
+            group["fused"] = isinstance(optimizer, _FUSED) or None
     if hasattr(optimizer, "_step_supports_amp_scaling"):
         optimizer._step_supports_amp_scaling = False  # the scaler is to unscale before the gradient is clipped
 

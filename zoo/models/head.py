@@ -3,28 +3,28 @@
 N rows · D features · V vocabulary
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 from transformers.activations import ACT2FN, NewGELUActivation
 
 IGNORED = -100
 _LOGITS_AT_ONCE = 2**24
 """64 MiB in 32 bits."""
+_ON_A_GPU = 2**26
+"""Fewer chunks read and write the weight and its gradient less often."""
 _FUSED = getattr(F, "linear_cross_entropy", None)  # torch 2.13
 
 
 def summed_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
     """Cross-entropy of `hidden @ weight.T + bias`, summed over the targets, in 32 bits.
 
-    In training the gradients are computed with the loss, chunk by chunk, by torch's linear_cross_entropy. In 16 bits it
-    would round the sum to 16 bits and leave the range of float16, as no scaler has scaled yet; there, and in a torch
-    that has no such function, the logits of a chunk are computed again in the backward pass.
+    In training the gradients are computed with the loss, chunk by chunk: in 32 bits by torch's linear_cross_entropy, in
+    16 by `_Chunked`, as torch's function would round the sum to 16 bits.
 
     Args:
         hidden: [N, D].
@@ -32,17 +32,90 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, ta
         bias: [V] or None.
         targets: [N], IGNORED where there is none.
     """
-    at_once = 1 << max(4, (_LOGITS_AT_ONCE // len(weight)).bit_length() - 1)
+    logits_at_once = _ON_A_GPU if hidden.device.type == "cuda" else _LOGITS_AT_ONCE
+    at_once = 1 << max(4, (logits_at_once // len(weight)).bit_length() - 1)
     if len(hidden) <= at_once:
         return _plain(hidden, weight, bias, targets)
-    chunks = zip(hidden.split(at_once), targets.split(at_once), strict=True)
+    kind = hidden.device.type
+    computed_in = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
     if not torch.is_grad_enabled():
+        chunks = zip(hidden.split(at_once), targets.split(at_once), strict=True)
         return torch.stack([_plain(h, weight, bias, t) for h, t in chunks]).sum()
-    if _FUSED is None or hidden.dtype != torch.float32 or torch.is_autocast_enabled(hidden.device.type):
-        parts = [checkpoint(_uncached, h, weight, bias, t, use_reentrant=False) for h, t in chunks]
-        return torch.stack(parts).sum()
+    if _FUSED is None or computed_in != torch.float32:
+        return _Chunked.apply(hidden, weight, bias, targets, at_once, computed_in)
     options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=at_once, chunking_method=None)
     return _FUSED(hidden, weight, targets, linear_bias=bias, reduction="sum", ignore_index=IGNORED, options=options)
+
+
+class _Chunked(torch.autograd.Function):
+    """The same a chunk at a time. The weight is cast once, and the chunks' gradients of it add up in 32 bits.
+
+    They are computed with the loss, out of the same logits. In float16 they would leave its range there, as no scaler
+    has scaled yet: the logits are computed again in the backward pass.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, at_once: int, kind: torch.dtype
+    ) -> Tensor:
+        ctx.at_once, ctx.kind, ctx.at_end = at_once, kind, kind == torch.float16
+        inputs, needed = (hidden, weight, bias), ctx.needs_input_grad[:3]
+        total, gradients = _chunk_by_chunk(*inputs, targets, at_once, kind, (False,) * 3 if ctx.at_end else needed)
+        ctx.save_for_backward(*((*inputs, targets) if ctx.at_end else gradients))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        if ctx.at_end:
+            hidden, weight, bias, targets = ctx.saved_tensors
+            needed = ctx.needs_input_grad[:3]
+            _, found = _chunk_by_chunk(hidden, weight, bias, targets, ctx.at_once, ctx.kind, needed, gradient)
+        else:
+            found = [g if g is None else g * gradient for g in ctx.saved_tensors]
+        return *found, None, None, None
+
+
+def _chunk_by_chunk(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    at_once: int,
+    kind: torch.dtype,
+    needed: Sequence[bool],
+    factor: Tensor | float = 1.0,
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The sum, and `factor` times its gradients with respect to hidden, weight and bias, those that are needed.
+
+    Args:
+        kind: what logits are computed in.
+    """
+    total = torch.zeros((), device=hidden.device)
+    found = [
+        torch.zeros_like(x) if has and x is not None else None
+        for x, has in zip((hidden, weight, bias), needed, strict=True)
+    ]
+    by_hidden, by_weight, by_bias = found
+    with torch.autocast(hidden.device.type, enabled=False), torch.no_grad():
+        inputs, matrix = hidden.to(kind), weight.to(kind)
+        offset = None if bias is None else bias.to(kind)
+        for start in range(0, len(hidden), at_once):
+            rows = slice(start, start + at_once)
+            logits, wanted = F.linear(inputs[rows], matrix, offset).float(), targets[rows]  # [n, V]
+            total += cross_entropy(logits, wanted)
+            if not any(needed):
+                continue
+            is_target = (wanted != IGNORED)[:, None]
+            change = logits.sub_(logits.logsumexp(-1, keepdim=True)).exp_()  # probabilities
+            change.scatter_add_(1, wanted[:, None].where(is_target, 0), change.new_full((len(change), 1), -1.0))
+            change = change.mul_(is_target * factor).to(kind)
+            if by_hidden is not None:
+                by_hidden[rows] = change @ matrix
+            if by_weight is not None:
+                by_weight += change.T @ inputs[rows]
+            if by_bias is not None:
+                by_bias += change.sum(0, dtype=torch.float32)
+    return total, found
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -52,13 +125,6 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 def _plain(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
     return cross_entropy(F.linear(hidden, weight, bias), targets)
-
-
-def _uncached(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-    """As `_plain`. The weight is cast anew, so that the gradients of the chunks add up in its own 32 bits."""
-    kind = hidden.device.type
-    with torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind), cache_enabled=False):
-        return _plain(hidden, weight, bias, targets)
 
 
 def is_plain(network: Any) -> bool:
@@ -74,8 +140,8 @@ def is_plain(network: Any) -> bool:
     inside = {id(tensor) for part in (body, head) for tensor in (*part.parameters(), *part.buffers())}
     if any(id(tensor) not in inside for tensor in (*network.parameters(), *network.buffers())):
         return False
-    with _calm(network):
-        ids = _some_tokens(network, 4)[None]
+    with calm(network):
+        ids = some_tokens(network, 4)[None]
         hidden = body(ids, use_cache=False)[0]
         return all(_is_matrix(network, head, ids, hidden, size) for size in (None, 1e4))
 
@@ -110,18 +176,20 @@ def _close(found: Tensor, wanted: Tensor) -> bool:
 def keeps_apart(network: Any) -> bool:
     """Whether positions that begin anew are to this network a new document, that sees nothing of the one before.
 
-    Tried with two documents of three tokens. False for networks without positions (ALiBi, state spaces).
+    Tried with two sequences of two documents of three tokens: some attentions see packing in a single sequence only.
+    False for networks without positions (ALiBi, state spaces).
     """
-    ids = _some_tokens(network, 6)
+    ids = some_tokens(network, 12)
     positions = torch.arange(3, device=ids.device)
-    with _calm(network):
-        together = network.base_model(ids[None], position_ids=positions.repeat(2)[None], use_cache=False)[0]
-        apart = network.base_model(ids.view(2, 3), position_ids=positions.repeat(2, 1), use_cache=False)[0]
+    with calm(network):
+        packed = positions.repeat(2).expand(2, 6)
+        together = network.base_model(ids.view(2, 6), position_ids=packed, use_cache=False)[0]
+        apart = network.base_model(ids.view(4, 3), position_ids=positions.expand(4, 3), use_cache=False)[0]
     return bool(torch.allclose(together.float().flatten(), apart.float().flatten(), rtol=1e-3, atol=1e-3))
 
 
 @contextmanager
-def _calm(network: nn.Module) -> Iterator[None]:
+def calm(network: nn.Module) -> Iterator[None]:
     """No gradient, no autocast, no TF32, no dropout, nothing compiled; afterwards as before."""
     device, precision = next(network.parameters()).device.type, torch.get_float32_matmul_precision()
     modes = [(module, module.training) for module in network.modules()]
@@ -136,7 +204,7 @@ def _calm(network: nn.Module) -> Iterator[None]:
                 module.training = mode
 
 
-def _some_tokens(network: Any, count: int) -> Tensor:
+def some_tokens(network: Any, count: int) -> Tensor:
     vocabulary = network.get_input_embeddings().num_embeddings
     device = next(network.parameters()).device
     return (torch.arange(count, device=device) * 7919 + 1) % vocabulary

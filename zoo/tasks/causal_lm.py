@@ -20,7 +20,7 @@ from zoo import streams
 from zoo.constraints import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt, PositiveShare, checked
 from zoo.errors import ConfigError, DataError
 from zoo.loop.microbatch import Loss
-from zoo.models import head
+from zoo.models import documents, head
 from zoo.models import pretrained as hf
 from zoo.rules import AtMost, ExactlyOne
 from zoo.samples import Batch, ChatSample, CompletionSample, Item, Processor, Split, TextSample, as_samples
@@ -201,10 +201,15 @@ class CausalLM(Task):
         return batch
 
     def trim(self, piece: Batch) -> Batch:
-        if "lengths" not in piece:
-            return piece
-        longest = max(piece["lengths"])
-        return {name: x[:, :longest] if isinstance(x, Tensor) else x for name, x in piece.items()}
+        if "lengths" in piece:
+            longest = max(piece["lengths"])
+            piece = {name: x[:, :longest] if isinstance(x, Tensor) else x for name, x in piece.items()}
+        if "position_ids" in piece and self._attends_by_document(piece["position_ids"].shape[1]):
+            piece = {
+                **piece,
+                "documents": documents.bounds(piece["position_ids"]),
+            }  # here, where no device is waited for
+        return piece
 
     def cheaper(self) -> list[str]:
         return [*super().cheaper(), f"a smaller model.max_length (now {self.max_length})"]
@@ -229,8 +234,11 @@ class CausalLM(Task):
             total = head.cross_entropy(self.logits(batch).flatten(0, 1), wanted)
             return total, (targets != IGNORED).sum()
         rows = self.hidden(batch).flatten(0, 1)
-        if self.data_state.get("dialogue"):  # most rows have no target, and need no logits
-            rows, wanted = rows[wanted != IGNORED], wanted[wanted != IGNORED]
+        # Rows without a target need no logits: most of a conversation, the last one of every packed document. On a GPU
+        # choosing them waits for the device, which the few of a text are not worth.
+        if self.data_state.get("dialogue") or (wanted.device.type == "cpu" and "position_ids" in batch):
+            kept = (wanted != IGNORED).nonzero().flatten()
+            rows, wanted = rows.index_select(0, kept), wanted.index_select(0, kept)
         output = self.network.get_output_embeddings()
         return head.summed_cross_entropy(rows, output.weight, output.bias, wanted), (targets != IGNORED).sum()
 
@@ -248,13 +256,23 @@ class CausalLM(Task):
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
         """With a cache, positions that begin anew would not keep documents apart."""
-        positions = batch.get("position_ids")
-        if positions is not None and not self._apart:
+        positions, bounds = batch.get("position_ids"), batch.get("documents")
+        if positions is not None and bounds is None and not self._apart:
             if not head.keeps_apart(self.network):
                 kind = self.network.config.model_type
                 raise ConfigError(f"{kind} cannot keep packed documents apart. Set model.packing to concat or false.")
             self._apart = True
-        return {"input_ids": batch["input_ids"], "position_ids": positions, "use_cache": False}
+        mask = {} if bounds is None else {"attention_mask": bounds}
+        return {"input_ids": batch["input_ids"], "position_ids": positions, **mask, "use_cache": False}
+
+    def _attends_by_document(self, length: int) -> bool:
+        """Whether packed documents in sequences of this length are attended to one by one, and not through a mask."""
+        half = self._trainer is not None and "16" in str(self.trainer.precision)
+        return self._knows_documents and documents.pay_off(length, self.device, half)
+
+    @cached_property
+    def _knows_documents(self) -> bool:
+        return not self.compile_network and documents.adopt(self.network)
 
     @cached_property
     def _plain_head(self) -> bool:
