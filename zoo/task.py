@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
@@ -27,7 +26,7 @@ from zoo.samples import Batch, Processor, Split, as_samples
 
 
 @checked
-class Task(Display, LightningModule):
+class Task(Display):
     """What is trained, and by which loss. Subclasses write:
 
     - `configure_model()`: set `self.network`; idempotent; called when the data is known;
@@ -256,11 +255,6 @@ class Task(Display, LightningModule):
             The exact mean of each pair over the batch, over all processes.
         """
         return descent.descend(self, batch, loss, optimizer, count)
-
-    def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
-        """As Lightning's, but a number is made on the device: no upload that the host would wait for."""
-        number = isinstance(value, (int, float))
-        super().log(name, microbatch.on(self.device, value) if number else value, *args, **kwargs)
 
     def lr_factor(self, step: int, total: int) -> float:
         """What the learning rate is multiplied with at `step`."""

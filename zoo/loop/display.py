@@ -1,17 +1,23 @@
-"""What a task shows of itself. Nothing here touches training or metrics, and each method has a default that works."""
+"""What a task shows and logs of itself. Nothing here touches training or metrics, and every default works."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from zoo.loop import microbatch
 from zoo.samples import Batch, Item, Split
 
 
-class Display:
+class Display(LightningModule):
     """How samples, batches, predictions and results look. A task overrides what it can show better."""
+
+    def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        """As Lightning's, but a number is made on the device: no upload that the host would wait for."""
+        number = isinstance(value, (int, float))
+        super().log(name, microbatch.on(self.device, value) if number else value, *args, **kwargs)
 
     def show_loss_mask(self, item: Item) -> str:
         """A sample as the network gets it, with what it learns of it."""
