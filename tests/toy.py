@@ -1,7 +1,8 @@
 """The smallest task: layers of one's choice fitted to random numbers. For what no real network has."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 import zoo
 
+Optimizer = Callable[[Iterable], torch.optim.Optimizer]
 SGD = partial(torch.optim.SGD, lr=0.05)
 
 
@@ -23,7 +25,7 @@ class Rows(zoo.Processor):
 class Toy(zoo.Task):
     """Least squares; `layers` from 3 numbers to 1."""
 
-    def __init__(self, layers: Sequence[nn.Module], optimizer: Any = SGD, **kwargs: Any):
+    def __init__(self, layers: Sequence[nn.Module], optimizer: Optimizer = SGD, **kwargs: Any):
         super().__init__(optimizer=optimizer, **kwargs)
         torch.manual_seed(0)
         for layer in layers:
@@ -39,6 +41,9 @@ class Toy(zoo.Task):
 
     def example_batch(self, n: int) -> dict[str, Any]:
         return {"x": torch.ones(n, 3), "y": torch.ones(n, 1)}
+
+    def save_model(self, folder: Path) -> None:
+        torch.save(self.state_dict(), folder / "model.pt")
 
 
 def wide(numbers: int = 2**16, **kwargs: Any) -> Toy:

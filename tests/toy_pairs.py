@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch.loggers.logger import Logger
 from torch import nn
-from toy import Toy
+from toy import Optimizer, Toy
 
 SGD = partial(torch.optim.SGD, lr=0.05)
 ADAMW = partial(torch.optim.AdamW, lr=0.01)
@@ -16,7 +16,7 @@ class ToyGAN(Toy):
     """The generator makes 3 numbers of 2 random ones, the critic tells them from data. It is trained on every batch,
     the generator on every second one: 0, 1 or 2 steps of an optimizer for one of the run."""
 
-    def __init__(self, optimizer: Any = ADAMW, **kwargs: Any):
+    def __init__(self, optimizer: Optimizer = ADAMW, **kwargs: Any):
         super().__init__([nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3)], optimizer=optimizer, **kwargs)
         torch.manual_seed(1)
         self.critic = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 1))
@@ -46,7 +46,7 @@ class ToyGAN(Toy):
 class ToyPhases(Toy):
     """The first layer is trained on two batches, then the second one on two; every fifth batch trains neither."""
 
-    def __init__(self, optimizer: Any = ADAMW, **kwargs: Any):
+    def __init__(self, optimizer: Optimizer = ADAMW, **kwargs: Any):
         super().__init__([nn.Linear(3, 4), nn.Linear(4, 1)], optimizer=optimizer, **kwargs)
 
     def configure_optimizers(self) -> Any:

@@ -2,7 +2,8 @@
 
     python tools/stress_kill.py --kills 200 --flips 50
 
-Each run is one of a few small trainings on the text inside Python. It is killed with SIGKILL and resumed until it ends;
+Each run is one of a few small trainings: of a language model on the text inside Python, of a GAN and of a task of two
+phases (tests/toy_pairs.py) on random numbers. It is killed with SIGKILL and resumed until it ends;
 then its metrics.csv and its last weights must be those of a run that nobody disturbed, to the last bit. After every
 kill each checkpoint must be whole, and each row written so far must be one of the undisturbed run's. A share of the
 kills waits for a moment that is hard: a checkpoint half written, a validation half done.
@@ -25,6 +26,9 @@ os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "CUDA_V
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+import toy_pairs  # noqa: F401 - imported once, before the forks
+
 from zoo.command.lightning_cli import main as zoo_command
 from zoo.data.text import TextData  # noqa: F401 - imported once, before the forks
 from zoo.loop import checkpoint
@@ -32,25 +36,30 @@ from zoo.runs import run
 from zoo.task import Task
 from zoo.tasks.causal_lm import CausalLM  # noqa: F401
 
-TINY = [
-    *("fit", "--name=stress", "--model=zoo.CausalLM", "--model.vocab_size=280", "--model.max_length=16"),
-    "--model.architecture={model_type: gpt2, n_layer: 1, n_head: 2, n_embd: 16, n_positions: 16}",
-    *("--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=0.01", "--model.dropout=0.1"),
-    *("--data=zoo.TextData", "--data.train=text.txt", "--data.batch_size=7", "--data.eval_batch_size=5"),
+FIT = [
+    *("fit", "--name=stress", "--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=0.01"),
     *("--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.log_every_n_steps=1"),
 ]
+TINY = [
+    *(*FIT, "--model=zoo.CausalLM", "--model.vocab_size=280", "--model.max_length=16", "--model.dropout=0.1"),
+    "--model.architecture={model_type: gpt2, n_layer: 1, n_head: 2, n_embd: 16, n_positions: 16}",
+    *("--data=zoo.TextData", "--data.train=text.txt", "--data.batch_size=7", "--data.eval_batch_size=5"),
+]
+TOY = [*FIT, "--data=toy.ToyData", "--checkpoint.every_n_steps=5", "--trainer.max_epochs=12"]
 MODES = {
-    "every step": ["--checkpoint.every_n_steps=1", "--trainer.max_epochs=2"],
+    "every step": [*TINY, "--checkpoint.every_n_steps=1", "--trainer.max_epochs=2"],
     "every 7 steps, validation twice an epoch": [
-        *("--checkpoint.every_n_steps=7", "--trainer.max_epochs=3", "--trainer.val_check_interval=0.5"),
+        *(*TINY, "--checkpoint.every_n_steps=7", "--trainer.max_epochs=3", "--trainer.val_check_interval=0.5"),
     ],
     "micro-batches, two workers": [
-        *("--checkpoint.every_n_steps=5", "--trainer.max_epochs=2", "--model.micro_batch_size=3"),
+        *(*TINY, "--checkpoint.every_n_steps=5", "--trainer.max_epochs=2", "--model.micro_batch_size=3"),
         "--data.num_workers=2",
     ],
     "max_steps, only validations save": [
-        *("--trainer.max_steps=50", "--trainer.max_epochs=4", "--trainer.val_check_interval=0.25"),
+        *(*TINY, "--trainer.max_steps=50", "--trainer.max_epochs=4", "--trainer.val_check_interval=0.25"),
     ],
+    "a GAN, whose critic learns oftener than its generator": [*TOY, "--model=toy_pairs.ToyGAN"],
+    "two phases, each with an optimizer": [*TOY, "--model=toy_pairs.ToyPhases"],
 }
 MOMENTS = ("anywhere", "in a save", "in a validation")
 
@@ -92,7 +101,7 @@ class Stress:
         if not home.exists():
             _prepare(home)
             begun = time.monotonic()
-            assert self._wait(self._start(home, [*TINY, *MODES[mode]]), None) == 0, (home / "log").read_text()
+            assert self._wait(self._start(home, MODES[mode]), None) == 0, (home / "log").read_text()
             self.seconds = time.monotonic() - begun
         return home / "runs/stress/1"
 
@@ -105,7 +114,7 @@ class Stress:
         found = home / "runs/stress/1"
         while True:
             begun = (found / "config.yaml").exists()
-            command = ["fit", "--resume", "runs/stress/1"] if begun else [*TINY, *MODES[mode]]
+            command = ["fit", "--resume", "runs/stress/1"] if begun else MODES[mode]
             moment = random.choice(MOMENTS)
             if not begun and found.parent.exists():
                 shutil.rmtree(found, ignore_errors=True)  # killed before there was a config, with no more than a lock

@@ -209,7 +209,7 @@ class Task(Display):
 
     @to_write("to export the weights at the end of a training")
     def save_model(self, folder: Path) -> None:
-        """Write what plain transformers, timm or diffusers load."""
+        """Write what plain transformers, timm or diffusers load into the folder, which is there and empty."""
         raise NotImplementedError
 
     def configure_callbacks(self) -> list[Any]:

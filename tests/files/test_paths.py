@@ -75,7 +75,7 @@ def test_a_file_is_on_the_disk_before_it_is_in_place_and_its_place_before_it_is_
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_so_is_a_folder_with_all_that_is_in_it(tmp_path: Path, happened: list[str]):
     def fill(folder: Path) -> None:
-        (folder / "inside").mkdir(parents=True)
+        (folder / "inside").mkdir()
         (folder / "inside/weights").write_text("new")
 
     for _ in range(2):
@@ -92,11 +92,10 @@ def test_so_is_a_folder_with_all_that_is_in_it(tmp_path: Path, happened: list[st
 
 def test_a_folder_that_cannot_be_filled_is_as_it_was(tmp_path: Path):
     def fail(folder: Path) -> None:
-        folder.mkdir()
         (folder / "weights").write_text("half")
         raise KeyboardInterrupt
 
-    paths.replace_folder(tmp_path / "model", lambda folder: (folder.mkdir(), (folder / "weights").write_text("whole")))
+    paths.replace_folder(tmp_path / "model", lambda folder: (folder / "weights").write_text("whole"))
     with pytest.raises(KeyboardInterrupt):
         paths.replace_folder(tmp_path / "model", fail)
     assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["model", "model/weights"]

@@ -1,5 +1,9 @@
 """The batch is the clock: a task with several optimizers has one step a batch, and keeps the laws."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from toy_pairs import PAIRS, SGD, Rows, ToyGAN, ToyPhases
 
 import zoo
 from zoo.loop import checkpoint
+from zoo.runs import run
 
 STEPS = 11
 
@@ -98,6 +103,57 @@ def test_a_run_resumes_bit_for_bit_from_every_step(pair: type[Toy], tmp_path: Pa
         t.fit(again, datamodule=ToyData(), ckpt_path=tmp_path / f"step={step}.ckpt")
         assert torch.equal(weights(again), weights(task))
         assert list(rows.of) == list(range(step + 1, STEPS + 1))
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from toy_pairs import ToyGAN, ToyPhases
+
+class Killed:
+    def descend(self, *args, **kwargs):
+        means = super().descend(*args, **kwargs)
+        if self.global_step == 5 and not Path("killed").exists():
+            Path("killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return means
+
+class GAN(Killed, ToyGAN): ...
+class Phases(Killed, ToyPhases): ...
+"""
+
+
+@pytest.mark.parametrize("name", ["GAN", "Phases"])
+def test_a_run_that_is_killed_between_two_optimizers_goes_on_as_if_it_had_not_been(
+    name: str, here: Path, zoo_command: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Of step 6 the critic has made its step, the generator has not; the last checkpoint is that of step 3."""
+    (here / "killed.py").write_text(KILLED)
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "killed", raising=False)
+    flags = ["fit", f"--model=killed.{name}", "--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=0.01"]
+    flags += ["--data=toy.ToyData", "--trainer.max_steps=11", "--trainer.accelerator=cpu"]
+    flags += ["--trainer.precision=32-true", "--trainer.log_every_n_steps=1", "--checkpoint.every_n_steps=4"]
+    paths = {"PYTHONPATH": os.pathsep.join(path for path in [str(here), *sys.path] if path)}
+    done = subprocess.run([sys.executable, "-m", "zoo", *flags, "--name=killed"], env=os.environ | paths, check=False)
+    assert done.returncode == -signal.SIGKILL
+    killed, whole = Path("runs/killed/1"), Path("runs/whole/1")
+    assert max(run.step_of(path) for path in run.checkpoints(killed)) == 3
+    assert zoo_command("fit", "--resume=runs/killed/1")[0] == 0
+    assert zoo_command(*flags, "--name=whole")[0] == 0
+    assert (killed / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    found, expected = (checkpoint.read(run.checkpoint_of(folder, "last")) for folder in (killed, whole))
+    assert found["zoo"]["step"] == expected["zoo"]["step"] == 11
+    for mine, theirs in zip(tensors(found), tensors(expected), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def tensors(content: Any) -> list[torch.Tensor]:
+    """All that a checkpoint holds, with the state of the optimizers."""
+    if isinstance(content, torch.Tensor):
+        return [content]
+    inside = content.values() if isinstance(content, dict) else content if isinstance(content, (list, tuple)) else []
+    return [tensor for one in inside for tensor in tensors(one)]
 
 
 class FailsWith(zoo.Task):

@@ -234,3 +234,12 @@ def test_without_a_config_seed_and_batch_size_are_held_against_the_checkpoint(tm
 
 def test_allow_change_needs_a_run_to_resume(here: Path, zoo_command: Command):
     assert zoo_command("fit", "--allow-change=data.batch_size")[0] == 2
+
+
+def test_a_default_that_no_config_can_hold_stays_with_its_class(here: Path, zoo_command: Command):
+    flags = ["--model=toy_pairs.ToyPhases", "--data=toy.ToyData", "--trainer.accelerator=cpu", "--name=first"]
+    assert zoo_command("fit", *flags, "--trainer.max_steps=2")[0] == 0
+    settings = run.settings(FOLDER)
+    assert "optimizer" not in settings["model"]["init_args"]
+    assert settings["model"]["init_args"]["warmup_steps"] == 0
+    assert zoo_command("fit", "--resume", "first", "--trainer.max_steps=4")[0] == 0

@@ -42,6 +42,9 @@ from zoo.trainer import Trainer
 _OURS = {"ckpt_path", "weights_only", "verbose", "return_predictions"}
 """Arguments of the Trainer's methods that zoo sets itself."""
 
+_CODE = "Unable to serialize instance"
+"""What jsonargparse writes for a default that no config can hold, a partial, say: it stays with its class."""
+
 
 class ZooCLI(LightningCLI):
     """LightningCLI with zoo's Task, DataModule and Trainer, runs, and reports."""
@@ -131,7 +134,8 @@ class ZooCLI(LightningCLI):
 
     def _config_text(self) -> str:
         command = self.subcommand or "fit"
-        return self._parser(command).dump(self.config[command], skip_none=False)
+        text = self._parser(command).dump(self.config[command], skip_unset=False)
+        return text if _CODE not in text else yaml.safe_dump(_without_code(yaml.safe_load(text)), sort_keys=False)
 
     def _folder(self) -> Path:
         """Where results go: the run, or beside the runs of this name if its weights are the pretrained ones."""
@@ -259,6 +263,11 @@ def main(argv: list[str]) -> int:
                 raise
             return _complain(str(meant), meant.exit_code)
     return 0
+
+
+def _without_code(settings: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in settings.items() if not str(value).startswith(_CODE)}
+    return {key: _without_code(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def _meant_for_users(error: BaseException) -> UserError | None:

@@ -27,6 +27,8 @@ WARNINGS = {
     ".*You are using a custom batch sampler.*": "lightning",
     # raised by lightning for its own use of torch's pytree
     ".*isinstance\\(treespec, LeafSpec\\).*": "lightning",
+    # A default of a user's class that no config can hold stays with the class (lightning_cli.py).
+    "\\s*Unable to serialize instance.*": "jsonargparse",
 }
 _LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch", "httpx")
 

@@ -39,6 +39,7 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
     """As `write_whole`, for a folder: `write` fills one beside `path`, which comes in its place when all is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _beside(path) as beside, _beside(path, "before") as before:
+        beside.mkdir()
         write(beside)
         for part in [beside, *beside.rglob("*")]:
             if part.is_dir():

@@ -77,6 +77,11 @@ ODDER = {
         {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"monitor": "val/loss"}},
     ),
     "a tab, as it is typed": ("--data.separator '\\t'", "data.init_args.separator", "\\t"),
+    "an argument before its class": (
+        "--data.batch_size 3 --data zoo.TextData --data.limit 4",
+        "data.init_args",
+        {"train": "notes.txt", "batch_size": 3, "limit": 4},
+    ),
     "a prompt that looks like YAML": ("--prompt '{a: b}'", "data.init_args.predict", "{a: b}"),
     "a prompt that looks like a list": ("--prompt '[1] He said:'", "data.init_args.predict", "[1] He said:"),
     "a key in a network's settings": (
@@ -135,7 +140,7 @@ class Both(ZooCLI):
     def parse_arguments(self, parser: Any, args: Any) -> None:
         super().parse_arguments(parser, args)
         theirs = parser.parse_args(["fit", "--config", str(merging.DEFAULTS), *self.request.flags])
-        raise BothParsedError(*(parser.dump(config, skip_none=False) for config in (self.config, theirs)))
+        raise BothParsedError(*(parser.dump(config, skip_unset=False) for config in (self.config, theirs)))
 
 
 def both_parsed(flags: list[str]) -> list[dict[str, Any]]:
@@ -189,6 +194,15 @@ def test_what_only_zoo_takes_from_a_command_line(flags: tuple[str, str, Any], fo
     for part in key.split("."):
         settings = settings[part]
     assert settings == value
+
+
+def test_arguments_may_stand_before_their_class(folder: Path):
+    flags = (
+        "--model.max_length 8 --model.optimizer.lr 0.1 --model.optimizer SGD --model zoo.CausalLM --data zoo.TextData"
+    )
+    expected = {"max_length": 8, "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}}}
+    settings = merged(*shlex.split(flags))[0]
+    assert settings["model"] == {"class_path": "zoo.CausalLM", "init_args": expected}
 
 
 @pytest.mark.parametrize(("typed", "line"), REFUSED.items(), ids=REFUSED.keys())

@@ -35,7 +35,7 @@ class Settings:
             self._add(key, node)
 
     def add_flags(self, flags: Sequence[str]) -> None:
-        """Configs and settings of a command line, in their order; shorthands last, when the data module is known."""
+        """Configs and settings of a command line, in their order; last what needs a class that comes after it."""
         later = []
         for name, value in _pairs(flags):
             section, *parts = (name or "").split(".")
@@ -44,14 +44,14 @@ class Settings:
             elif name == "config":
                 path = value if isinstance(value, str) else ""
                 self.add_file(*shipped.find(path)) if path else self.problems.append(Problem("--config needs a file."))
-            elif section in SECTIONS:
+            elif section in SECTIONS and (section not in BASES or not parts or self.class_path(section)):
                 self._add_flag(section, parts, value)
             else:
                 later.append((name, value))
         is_readable = self.definition("data") is not None or not self.class_path("data") or self.schema.may_import
         for name, value in later:
-            if full := self.shorthands().get(name):
-                section, *parts = full.split(".")
+            section, *parts = self.shorthands().get(name, name).split(".")
+            if section in SECTIONS:
                 self._add_flag(section, parts, value)
             elif is_readable and (self.class_path("data") or name not in self._shorthands_of_any()):
                 self.problems.append(self._unknown_flag(name))
@@ -195,13 +195,15 @@ class Settings:
         path = _path(Node(spec)) or known
         arguments = spec.get("init_args", Node({}, new.place))
         if not path or not isinstance(arguments.value, (dict, type(None))):
-            return Node(spec, new.place)
-        before = old.value if old is not None and known else {}
+            return Node(self._merged_keys(old.value if old else None, spec, {}), new.place)
+        before = old.value if old is not None and isinstance(old.value, dict) else {}
+        if before and not {*CLASS_KEYS} & before.keys():  # arguments that stand before their class
+            before = {"init_args": Node(before)}
         kept = before["init_args"].value if "init_args" in before else {}
         kept = kept if isinstance(kept, dict) else {}
         definition = self.schema.definition(path, base)
         properties = definition["properties"] if definition else {}
-        if path != known:
+        if known and path != known:
             before = {}
             kept = {key: node for key, node in kept.items() if definition is None or key in properties}
         values = self._merged_keys(kept, arguments.value or {}, properties)
