@@ -30,7 +30,7 @@ class SpeechData(DataModule):
     Args:
         audio_column: of a table or hub data set; null for the one called audio, file_name, path … Or where the file of
             a row is, from the table's folder, with columns in braces: clips/{id}.mp3.
-        text_column: likewise; null for the one called text, transcription, sentence …
+        text_column: likewise; null for the one called text, transcription or sentence, say.
         group_column: keep all recordings with the same value, as of one speaker, on one side when validation and test
             data are parts of train. For recordings without a table: folder. null to divide recording by recording.
         min_seconds: leave out recordings that are shorter.
