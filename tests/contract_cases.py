@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import timm
 import torch
 from lightning.pytorch import Callback
@@ -20,6 +21,7 @@ from timm.models import save_for_hf
 import zoo
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.images.augment import Augmentation
+from zoo.samples import SpeechSample
 from zoo.tasks.causal_lm import Sampling
 
 ADAMW = partial(torch.optim.AdamW, lr=1e-2)
@@ -129,7 +131,50 @@ def image_classification(model: Path, text: Path) -> Case:
     )
 
 
-CASES = {make.__name__: make for make in (causal_lm, image_classification)}
+def recordings(folder: Path, count: int = 62) -> Path:
+    """Two words each of one to three letters, each letter a tone of 0.1 s, a space as much silence; metadata.csv."""
+    folder.mkdir(exist_ok=True)
+    rows, draw, time = ["file_name,text"], np.random.default_rng(0), np.arange(800) / 8000
+    tones = {
+        letter: np.sin(2 * np.pi * pitch * time) for letter, pitch in zip("abc ", (400, 900, 2000, 0), strict=True)
+    }
+    for i in range(count):
+        words = ["".join(draw.choice(list("abc"), size=size, replace=False)) for size in (1 + i % 3, 1 + i % 2)]
+        wave = 0.3 * np.concatenate([tones[letter] * np.hanning(800) for letter in " ".join(words)])
+        soundfile.write(folder / f"{i}.wav", wave + 0.001 * draw.standard_normal(len(wave)), 8000)
+        rows.append(f"{i}.wav,{' '.join(words)}")
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    return folder
+
+
+def speech_ctc(model: Path, text: Path, architecture: dict[str, Any] | None = None) -> Case:
+    """A small processor on log-mels."""
+    folder = recordings(text.with_name("tones"))
+    small = {"name": "speech_encoder", "width": 16, "layers": 2, "kernel": 5, "mels": 20, "rate": 8000}
+    rate = 16_000 if architecture else 8000
+    return Case(
+        task_class=zoo.SpeechCTC,
+        settings={"architecture": architecture or small, "vocabulary": "abc ", "max_seconds": 1.0},
+        data_class=zoo.SpeechData,
+        data_settings={"train": str(folder), "validation_fraction": 0.4, "num_workers": 0},
+        prediction=["--audio", str(folder / "3.wav")],
+        inputs=[SpeechSample(np.sin(np.arange(n) / 3).astype(np.float32), rate=rate) for n in (8000, 2000, 15_000)],
+    )
+
+
+TINY_WAV2VEC2: dict[str, Any] = {
+    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "conv_dim": [16, 16],
+    "conv_kernel": [10, 4], "conv_stride": [5, 16], "num_feat_extract_layers": 2, "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}  # fmt: skip
+
+
+def speech_ctc__wav2vec2(model: Path, text: Path) -> Case:
+    """A tiny Wav2Vec2 with a group norm over time, on waveforms."""
+    return speech_ctc(model, text, {"model_type": "wav2vec2", **TINY_WAV2VEC2})
+
+
+CASES = {make.__name__: make for make in (causal_lm, image_classification, speech_ctc, speech_ctc__wav2vec2)}
 
 
 def trainer(steps: int = -1, folder: Path | None = None, **kwargs: Any) -> zoo.Trainer:

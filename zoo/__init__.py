@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zoo.task import Task as Task
     from zoo.tasks.causal_lm import CausalLM as CausalLM
     from zoo.tasks.image_classification import ImageClassification as ImageClassification
+    from zoo.tasks.speech_ctc import SpeechCTC as SpeechCTC
     from zoo.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"

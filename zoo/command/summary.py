@@ -8,7 +8,7 @@ from rich.table import Table
 
 from zoo.errors import typed
 
-_EXACT = ("tokens", "images")
+_EXACT = ("tokens", "images", "utterances")
 
 
 def table(title: str, metrics: dict[str, float], eval_settings: dict[str, Any]) -> None:
