@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {
-    "ground": ("errors constraints rules samples streams", ""),
+    "ground": ("errors constraints recorded rules samples streams", ""),
     "files": ("files", "ground"),
     "tokens": ("tokens", "ground files"),
     "images": ("images", "ground files"),

@@ -6,12 +6,16 @@ language model never imports what only images need.
 
 import importlib
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.callbacks.ema import EMA as EMA
     from zoo.callbacks.trigram import TrigramBaseline as TrigramBaseline
+    from zoo.command.from_python import Run as Run
+    from zoo.command.from_python import fit as fit
+    from zoo.command.from_python import test as test
     from zoo.data.images import ImageData as ImageData
     from zoo.data.speech import SpeechData as SpeechData
     from zoo.data.text import TextData as TextData
@@ -44,6 +48,10 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    if "torch" not in sys.modules:
+        from zoo.command import memory_settings
+
+        memory_settings.set_all()
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

@@ -19,6 +19,7 @@ from zoo.files.forms import Found
 from zoo.files.tables import Reading
 from zoo.loading.items import Encoded, digest, kept, outside
 from zoo.loading.order import Collate, Fixed, Items, Order
+from zoo.recorded import Recorded
 from zoo.rules import Rule, SumBelow
 from zoo.samples import Item, Processor, Split
 
@@ -34,7 +35,7 @@ Separator = Annotated[str, re.compile(r'\\t|[^"\r\n]'), "one character, as ; or 
 
 
 @checked
-class DataModule(LightningDataModule):
+class DataModule(Recorded, LightningDataModule):
     """Samples of one modality. A new one writes `read(source, split)`, or `samples(split)` where nothing is read;
     encoding and collating are the task's.
 

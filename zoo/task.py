@@ -21,12 +21,13 @@ from zoo.loop.microbatch import Loss
 from zoo.loop.optim import Schedule
 from zoo.loop.precision import check_trainable_is_32_bit
 from zoo.loop.ranks import Together
-from zoo.loop.written import need, refuse_hooks, to_write
+from zoo.loop.written import need, need_sample_type, refuse_hooks, to_write
+from zoo.recorded import Recorded
 from zoo.samples import Batch, Processor, Split, as_samples
 
 
 @checked
-class Task(Display):
+class Task(Recorded, Display):
     """What is trained, and by which loss. Subclasses write:
 
     - `configure_model()`: set `self.network`; idempotent; called when the data is known;
@@ -43,7 +44,7 @@ class Task(Display):
     The constructor stores plain arguments and nothing else: no download, no network.
 
     Args:
-        optimizer: by class path; it is called with the parameter groups.
+        optimizer: by class path; it is called with the parameter groups. null for AdamW with values that a line says.
         schedule: of the learning rate after the warm-up, down to 0 at the last step (or constant).
         warmup_steps: steps of linear rise; below 1, their share of all steps. The first one has 1 / warmup_steps of the
             learning rate (others begin with 0, which trains nothing).
@@ -72,7 +73,7 @@ class Task(Display):
 
     def __init__(
         self,
-        optimizer: Callable[[Iterable], Optimizer],
+        optimizer: Callable[[Iterable], Optimizer] | None = None,
         schedule: Schedule = "cosine",
         warmup_steps: NonNegativeInt | NonNegativeFloat = 0,
         micro_batch_size: PositiveInt | Literal["auto"] | None = "auto",
@@ -87,6 +88,7 @@ class Task(Display):
         self.gradient_checkpointing, self.compile_network = gradient_checkpointing, compile
         self.data_state: dict[str, Any] = {}
         """What `setup_from_data` and `configure_model` found out and a checkpoint must carry; plain types only."""
+        self.origin: Path | None = None  # the run that its weights come from
         self.restored = False
         """Whether all weights are to come from a checkpoint, so that pretrained ones need not be loaded."""
         self.last_metrics: dict[str, float] = {}
@@ -192,6 +194,10 @@ class Task(Display):
         """What the optimizer is told of a parameter: `weight_decay`, and `lr_scale`, a factor of its learning rate."""
         return optim.spare_vectors(name, parameter)
 
+    def usual_optimizer(self) -> Callable[[Iterable], Optimizer]:
+        """What trains this task where no optimizer is set."""
+        return optim.USUAL
+
     def cheaper(self) -> list[str]:
         """What would make a sample need less memory, for those who have run out of it."""
         return [] if self.gradient_checkpointing else ["model.gradient_checkpointing true"]
@@ -225,9 +231,10 @@ class Task(Display):
     def optimizer_for(self, part: Module) -> Optimizer:
         """An optimizer as the config says, of what is trained in a part of the task."""
         groups = optim.parameter_groups(part, self.parameter_settings)
-        if not groups:
-            raise ConfigError("nothing to train: every parameter of the network is frozen.")
-        return optim.made(self.optimizer, groups)
+        made = optim.made(self.optimizer or self.usual_optimizer(), groups)
+        if self.optimizer is None and self.trainer.is_global_zero:
+            print(f"optimizer: {optim.describe(made)}, as model.optimizer is not set")
+        return made
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         count = None if type(self).count_targets is Task.count_targets else self.count_targets
@@ -286,13 +293,8 @@ class Task(Display):
             self.to_compile().compile(dynamic=True)  # one graph for pieces of any size
         if self.micro_batch_size == "auto":
             self.micro_batch_size = None
-            if self.can_be_probed():
+            if probe.is_possible(self):
                 probe.choose(self, self.trainer.vram)
-
-    def can_be_probed(self) -> bool:
-        has_limit = self.device.type == "cuda" or self.trainer.vram is not None
-        has_example = type(self).example_batch is not Task.example_batch and self.trainer.datamodule is not None
-        return has_limit and has_example and recovery.batch_statistics(self) is None
 
     # Evaluation -------------------------------------------------------------------------------------------------
 
@@ -334,8 +336,7 @@ class Task(Display):
             seed: the same seed gives the same predictions.
         """
         need(self, "predict_batch")
-        if not hasattr(self, "sample_type"):
-            raise ConfigError(f"{self.name} does not set sample_type, the class of the samples that it predicts from.")
+        need_sample_type(self)
         processor, samples = self.processor("predict"), as_samples(inputs, self.sample_type)
         return self.predict_from(processor.collate(processor.encode(samples)), seed) if samples else []
 

@@ -103,7 +103,10 @@ class Trainer(LightningTrainer):
     @property
     def total_steps(self) -> int:
         """Steps of the whole run, known from its start."""
-        by_epochs = math.inf if self.max_epochs in (None, -1) else self.max_epochs * self.num_training_batches
+        return self.steps_in_all(int(self.num_training_batches))
+
+    def steps_in_all(self, per_epoch: int) -> int:
+        by_epochs = math.inf if self.max_epochs in (None, -1) else self.max_epochs * per_epoch
         return int(min(by_epochs, self.step_limit))
 
     def facts(self) -> dict[str, Any]:
@@ -143,7 +146,7 @@ class _Steps(Callback):
         probe.limit_process(trainer.strategy.root_device, trainer.vram)
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
-        if pl_module.can_be_probed():
+        if probe.is_possible(pl_module):
             probe.choose_for_prediction(pl_module, trainer.vram)
 
     def on_train_start(self, trainer: Any, *_: Any) -> None:

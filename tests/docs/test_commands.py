@@ -19,7 +19,9 @@ from doc_pages import PAGES, ROOT, Page
 from PIL import Image
 from test_configs import CHATS
 
+import zoo
 from zoo.command import before_torch
+from zoo.command.from_python import fit
 from zoo.runs import run
 
 TRAINING = ("fit", "validate", "test", "predict")
@@ -131,8 +133,10 @@ def python_blocks() -> list[Any]:
 
 
 @pytest.mark.parametrize("code", python_blocks())
-def test_the_python_of_the_page_runs(code: str, desk: Path):
+def test_the_python_of_the_page_runs(code: str, desk: Path, monkeypatch: pytest.MonkeyPatch):
     write_files(desk)
+    short = {"max_steps": 2, "accelerator": "cpu", "limit_val_batches": 1}
+    monkeypatch.setattr(zoo, "fit", lambda *args, **settings: fit(*args, **{**short, **settings}))
     exec(code, {})
 
 

@@ -1,3 +1,6 @@
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -49,3 +52,46 @@ def test_the_rate_is_set_from_the_one_the_group_was_made_with():
     for factor in (0.5, 0.2):
         optim.set_lr(groups, factor)
     assert [group["lr"] for group in groups] == pytest.approx([0.02, 0.002])
+
+
+# Another end --------------------------------------------------------------------------------------------------------
+
+
+def schedule(kind: optim.Schedule, warmup: int = 0) -> Any:
+    return lambda step, total: optim.lr_factor(step, total, kind, warmup)
+
+
+@pytest.mark.parametrize("after", [5, 12])
+@pytest.mark.parametrize("step", [0, 3, 8])
+def test_another_end_leaves_a_constant_rate_as_it_is(step: int, after: int):
+    assert optim.bent(schedule("constant", warmup=4), step, 8, after) is None
+
+
+@pytest.mark.parametrize("kind", ["cosine", "linear"])
+def test_another_end_bends_a_falling_rate_from_the_next_step_on(kind: optim.Schedule):
+    factor = schedule(kind)
+    assert optim.bent(factor, 3, 8, 12) == (3, factor(3, 8), factor(3, 12))
+
+
+def test_where_all_steps_are_done_the_last_rate_is_compared():
+    factor = schedule("cosine")
+    assert optim.bent(factor, 8, 8, 12) == (7, factor(7, 8), factor(7, 12))
+
+
+def test_the_same_end_bends_nothing():
+    assert optim.bent(schedule("cosine"), 3, 8, 8) is None
+
+
+def test_a_rate_that_only_warms_up_for_now_is_bent_where_it_would_fall():
+    factor = schedule("linear", warmup=5)
+    assert optim.bent(factor, 2, 8, 12) == (6, factor(6, 8), factor(6, 12))
+
+
+def test_a_shorter_warm_up_bends_the_rate_too():
+    by_share = lambda step, total: optim.lr_factor(step, total, "constant", total // 2)  # noqa: E731
+    assert optim.bent(by_share, 1, 8, 12) == (1, 2 / 4, 2 / 6)
+
+
+def test_the_peak_is_the_rate_that_the_optimizer_is_made_with():
+    assert optim.peak_lr(partial(torch.optim.SGD, lr=0.25)) == 0.25
+    assert optim.peak_lr(torch.optim.AdamW) == 1e-3

@@ -28,7 +28,7 @@ def first(here: Path, zoo_command: Command, tiny_gpt2: Path, text_file: Path) ->
     flags = [*CASES["causal_lm"](tiny_gpt2, text_file).flags, "--trainer.accelerator=cpu", "--name=first"]
     often = ["--checkpoint.every_n_steps=1", "--trainer.log_every_n_steps=1", "--trainer.limit_val_batches=1"]
     assert zoo_command("fit", *flags, *often, "--trainer.max_steps=4")[0] == 0
-    return ["fit", "--resume", "first", "--trainer.max_steps=6"]
+    return ["fit", "--resume", "first", "--trainer.max_steps=6", "--allow-change=trainer.max_steps"]
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_copy_of_a_run_goes_on_elsewhere(
     assert zoo_command(*first)[0] == 0
     expected = (FOLDER / "metrics.csv").read_text()
     monkeypatch.chdir(there)
-    assert zoo_command("fit", "--resume", "run", "--trainer.max_steps=6")[0] == 0
+    assert zoo_command("fit", "--resume", "run", "--trainer.max_steps=6", "--allow-change=trainer.max_steps")[0] == 0
     assert (there / "run/metrics.csv").read_text() == expected
 
 
@@ -173,11 +173,15 @@ def test_a_finished_run_that_is_trained_longer_and_stopped_goes_on(
         return step(task, *_)
 
     shutil.copytree(FOLDER, "undisturbed")
-    assert zoo_command("fit", "--resume=undisturbed", "--trainer.max_steps=8")[0] == 0
+    assert (
+        zoo_command("fit", "--resume=undisturbed", "--trainer.max_steps=8", "--allow-change=trainer.max_steps")[0] == 0
+    )
     step = Task.training_step
     with monkeypatch.context() as patched, contextlib.suppress(KilledError):
         patched.setattr(Task, "training_step", stopped)
-        code, _, complaint = zoo_command("fit", "--resume=first", "--trainer.max_steps=8")
+        code, _, complaint = zoo_command(
+            "fit", "--resume=first", "--trainer.max_steps=8", "--allow-change=trainer.max_steps"
+        )
         assert (code, "uv run zoo fit --resume runs/first/1" in complaint) == (143, True)
     assert "fit" not in run.read_metrics(FOLDER)
     code, said, _ = zoo_command("fit", "--resume=first")

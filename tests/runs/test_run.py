@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,28 @@ def test_a_resumed_run_goes_on_in_its_directory_and_ends_as_if_never_stopped(fit
     assert (broken / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
     one, two = (zoo.load(folder, "last").state_dict() for folder in (whole, broken))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_another_end_that_bends_the_rate_is_refused_with_both_rates(fit: Any, zoo_command: Any):
+    folder = fit()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    code, said, complaint = zoo_command("fit", "--resume", "--trainer.max_steps=6")
+    rates = [0.01 * (1 + math.cos(math.pi * 2 / total)) / 2 for total in (3, 6)]  # of the third step, step 2 from 0
+    assert code == 2
+    assert f"of step 3 is {rates[1]:.3g} instead of {rates[0]:.3g}" in complaint
+    assert "--allow-change trainer.max_steps" in complaint
+    assert "data:" not in said
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+    code, said, complaint = zoo_command("fit", "--resume", "--trainer.max_steps=6", "--allow-change=trainer.max_steps")
+    assert (code, complaint) == (0, "")
+    assert "3 steps until now, 6 from here: the learning rate of step 3" in said
+
+
+def test_another_end_is_free_where_the_rate_is_constant(fit: Any, zoo_command: Any):
+    fit("--model.schedule=constant")
+    code, _, complaint = zoo_command("fit", "--resume", "--trainer.max_steps=6")
+    assert (code, complaint) == (0, "")
+    assert run.step_of(run.checkpoint_of(run.find(), "last")) == 6
 
 
 def test_only_the_newest_and_the_best_checkpoints_are_kept(fit: Any):

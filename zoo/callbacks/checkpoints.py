@@ -193,7 +193,7 @@ class Checkpoints(Checkpoint):
         assert self.folder is not None
         weights = sum(t.nbytes for t in without_frozen(module, module.state_dict()).values())
         trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
-        size = weights + trained * state_bytes(module.optimizer)
+        size = weights + trained * state_bytes(module.optimizer or module.usual_optimizer())
         there = sum(path.stat().st_size for path in run.saved_in(self.folder))
         free = shutil.disk_usage(self.folder.parent).free
         if free < size or free + there < 3 * size:

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from zoo.constraints import OpenUnitInterval, checked
 from zoo.loop.checkpoint import without_frozen
+from zoo.recorded import Recorded
 
 
 @checked
-class EMA(Callback):
+class EMA(Recorded, Callback):
     """Keep an exponential moving average of what is trained; validate, test and export it.
 
     Training itself goes on with the raw weights, and so does a resumed run. Between the first and the last hook of a

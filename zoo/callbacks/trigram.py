@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Callback
 
+from zoo.recorded import Recorded
 
-class TrigramBaseline(Callback):
+
+class TrigramBaseline(Recorded, Callback):
     """Before training, print the validation perplexity of an interpolated trigram model on the same tokens."""
 
     def __init__(self) -> None:

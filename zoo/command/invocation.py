@@ -30,6 +30,7 @@ class Request:
         asked: name of a run; "" for the latest, None for none.
         name: of a new run.
         allowed_changes: keys that may differ from the settings of the checkpoint.
+        values: settings that are no text, from Python; they win over the flags.
         run: whose checkpoint is used; None for none.
         checkpoint: of that checkpoint's content, what is no tensor. Empty for none, even in a run.
         lock: on the run, if it is resumed.
@@ -40,6 +41,7 @@ class Request:
     asked: str | None
     name: str
     allowed_changes: list[str]
+    values: dict[str, Any] = field(default_factory=dict)
     run: Path | None = None
     checkpoint_path: Path | None = None
     checkpoint: dict[str, Any] = field(default_factory=dict)
@@ -90,7 +92,7 @@ class Request:
 
     def merged(self, schema: Schema) -> Settings:
         """What is set, each value with its place."""
-        return merged(schema, self.flags, self.run / "config.yaml" if self.run else None)
+        return merged(schema, self.flags, self.run / "config.yaml" if self.run else None, self.values)
 
     def settings(self, schema: Schema) -> tuple[dict[str, Any], list[Problem]]:
         """The settings as constructors take them, and what is wrong with them.

@@ -9,6 +9,8 @@ import importlib
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from zoo.datamodule import DataModule
 from zoo.errors import ConfigError, DataError, DoesNotFitError, Stopped, UserError, of_the_disk, typed
 from zoo.files import trust
 from zoo.files.paths import replace_folder
-from zoo.loop import checkpoint, guards, recovery
+from zoo.loop import checkpoint, guards, optim, recovery
 from zoo.loop.written import need
 from zoo.runs import lock, run
 from zoo.runs.signals import Signals
@@ -49,8 +51,13 @@ _CODE = "Unable to serialize instance"
 class ZooCLI(LightningCLI):
     """LightningCLI with zoo's Task, DataModule and Trainer, runs, and reports."""
 
-    def __init__(self, request: Request, settings: dict[str, Any], signals: Signals):
-        self.request, self.signals = request, signals
+    def __init__(self, request: Request, settings: dict[str, Any], signals: Signals, task: Task | None = None):
+        """Run the command.
+
+        Args:
+            task: one that holds weights, in place of the one that the settings describe.
+        """
+        self.request, self.signals, self.task = request, signals, task
         super().__init__(
             Task,
             DataModule,
@@ -104,6 +111,11 @@ class ZooCLI(LightningCLI):
 
     trainer: Any
 
+    def instantiate_classes(self) -> None:
+        super().instantiate_classes()
+        self.model.made_with = yaml.safe_load(self._config_text())["model"].get("init_args", {})  # in plain values
+        self.model = self.task or self.model
+
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         shows_progress = self._get(self.config, "trainer").get("enable_progress_bar") is not False
         callbacks: list[Callback] = [ProgressLine()] if shows_progress else []
@@ -111,7 +123,7 @@ class ZooCLI(LightningCLI):
             self.directory = self._directory()
             callbacks += [self.directory, previews.Previews(), StopBySignal(self.signals)]
         if self.subcommand == "predict":
-            self.predictions = Predictions(self._folder() / "predictions.jsonl")
+            self.predictions = Predictions(self.folder / "predictions.jsonl")
             callbacks += [self.predictions]
             kwargs["devices"] = 1
         self.trainer_defaults = {"callbacks": callbacks}
@@ -137,9 +149,10 @@ class ZooCLI(LightningCLI):
         text = self._parser(command).dump(self.config[command], skip_unset=False)
         return text if _CODE not in text else yaml.safe_dump(_without_code(yaml.safe_load(text)), sort_keys=False)
 
-    def _folder(self) -> Path:
-        """Where results go: the run, or beside the runs of this name if its weights are the pretrained ones."""
-        return self.request.run or run.RUNS / self.request.name / "pretrained"
+    @property
+    def folder(self) -> Path:
+        """Where results go: the run, or beside the runs of this name if the weights are of none."""
+        return self.request.run or run.RUNS / self.request.name / ("in_memory" if self.task else "pretrained")
 
     # Commands ---------------------------------------------------------------------------------------------------
 
@@ -154,6 +167,7 @@ class ZooCLI(LightningCLI):
             if self._is_finished():
                 print(f"{self.request.run} is finished ({path}): nothing to do. To train longer, raise its max_epochs.")
                 return
+            self._hold_the_rate(model)
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=path, weights_only=True, **kwargs)
         folder = self.directory.folder
         if self.signals.received:
@@ -171,11 +185,38 @@ class ZooCLI(LightningCLI):
         saved = run.settings(self.request.run)["trainer"]
         return "fit" in run.read_metrics(self.request.run) and all(asked[key] == saved.get(key) for key in limits)
 
+    def _hold_the_rate(self, model: Task) -> None:
+        """Refuse another end of the run that would bend the learning rate, unless it was asked for.
+
+        Raises:
+            ConfigError: the key, what the rate was to be, and what it would be.
+        """
+        assert self.request.run is not None
+        state = self.request.checkpoint["zoo"]
+        after = self.trainer.steps_in_all(state["steps_per_epoch"])
+        if not (bent := optim.bent(model.lr_factor, state["step"], state["total_steps"], after)):
+            return
+        peak = optim.peak_lr(model.optimizer or model.usual_optimizer())
+        step, was, now = bent
+        rate = f"the learning rate of step {step + 1:,} is {now * peak:.3g} instead of {was * peak:.3g}"
+        saved, asked = run.settings(self.request.run)["trainer"], self._get(self.config, "trainer")
+        changed = [f"trainer.{key}" for key in ("max_epochs", "max_steps") if asked[key] != saved.get(key)]
+        if {*changed} <= {*self.request.allowed_changes}:
+            print(f"{state['total_steps']:,} steps until now, {after:,} from here: {rate}.")
+            return
+        raise ConfigError(
+            f"{' and '.join(changed)} would bend the schedule, as the run has {after:,} steps instead of "
+            f"{state['total_steps']:,}: {rate}. To want this: "
+            f"{' '.join(f'--allow-change {key}' for key in changed)}. For a new run from these weights: "
+            f"--model.pretrained {self.request.run}/model."
+        )
+
     def _finish(self, model: Task, folder: Path) -> None:
         """Export the best weights and say what came of it."""
         last = model.last_metrics
         best = checkpoint.read(run.checkpoint_of(folder))
         model.load_trained(best)
+        model.origin = folder
         replace_folder(folder / "model", model.save_model)
         metrics = _best_metrics(self.trainer) or {f"val/{name}": value for name, value in last.items()}
         for callback in self.trainer.callbacks:
@@ -207,19 +248,19 @@ class ZooCLI(LightningCLI):
         if self.request.checkpoint:
             model.restore(self.request.checkpoint)
         path = self.request.checkpoint_path
-        run.tidy(self._folder())
-        datamodule.bad.path = self._folder() / "bad_samples.jsonl"
+        run.tidy(self.folder)
+        datamodule.bad.path = self.folder / "bad_samples.jsonl"
         evaluate(model, datamodule=datamodule, ckpt_path=path, weights_only=True, verbose=False, **kwargs)
         if not model.last_metrics:
             raise ConfigError(f"there is no {split} data. Set data.{split}.")
         if self.trainer.is_global_zero:
-            weights = str(path) if path else "pretrained"
+            weights = str(path or (f"in memory, of {model.origin}" if self.task else "pretrained"))
             described = {"data": line} if (line := datamodule.describe(split)) else {}
             eval_settings = {**model.eval_settings(split), **described, "weights": weights}
             summary.table(split, model.last_metrics, eval_settings)  # first: a full disk takes no result away
-            run.write_metrics(self._folder(), split, {"metrics": model.last_metrics, "eval_settings": eval_settings})
-            report = model.write_test_report(self._folder() / split)
-            print(f"written: {', '.join(str(p) for p in [self._folder() / 'metrics.json', *report])}")
+            run.write_metrics(self.folder, split, {"metrics": model.last_metrics, "eval_settings": eval_settings})
+            report = model.write_test_report(self.folder / split)
+            print(f"written: {', '.join(str(p) for p in [self.folder / 'metrics.json', *report])}")
         if not math.isfinite(loss := model.last_metrics.get("loss", 0.0)):
             raise DataError(
                 f"the loss on the {split} data is {loss}: weights, data or loss() hold numbers that are not finite."
@@ -230,8 +271,8 @@ class ZooCLI(LightningCLI):
         if self.request.checkpoint:
             model.restore(self.request.checkpoint)
         path = self.request.checkpoint_path
-        run.tidy(self._folder())
-        datamodule.bad.path = self._folder() / "bad_samples.jsonl"
+        run.tidy(self.folder)
+        datamodule.bad.path = self.folder / "bad_samples.jsonl"
         self.trainer.predict(
             model, datamodule=datamodule, ckpt_path=path, weights_only=True, return_predictions=False, **kwargs
         )
@@ -247,27 +288,44 @@ def _best_metrics(trainer: Trainer) -> dict[str, float] | None:
 
 def main(argv: list[str]) -> int:
     """Run one command; returns its exit code."""
-    with output.patient(), Signals() as signals, silenced_warnings.quiet(), lock.all_released():
+    signals = Signals()
+    with output.patient():
         try:
-            request = Request.parse(argv)
-            request.find_run()
-            settings, problems = request.settings(schema.load(may_import=True))
-            if problems:
-                return complain(problems)
-            request.open()
-            ZooCLI(request, settings, signals)
-        except Stopped as stop:
-            return _complain(str(stop), stop.exit_code)
-        except Exception as error:
-            if (meant := _meant_for_users(error)) is None:
+            with surroundings(signals):
+                request = Request.parse(argv)
+                request.find_run()
+                settings, problems = request.settings(schema.load(may_import=True))
+                if problems:
+                    return complain(problems)
+                request.open()
+                ZooCLI(request, settings, signals)
+        except (UserError, Stopped) as error:
+            if os.environ.get("ZOO_DEBUG"):
                 raise
-            return _complain(str(meant), meant.exit_code)
+            print(f"zoo: {error}", file=sys.stderr)
+            return error.exit_code
     return 0
 
 
 def _without_code(settings: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in settings.items() if not str(value).startswith(_CODE)}
     return {key: _without_code(value) if isinstance(value, dict) else value for key, value in kept.items()}
+
+
+@contextmanager
+def surroundings(signals: Signals) -> Iterator[None]:
+    """What a command runs in: signals end it in good order, libraries are quiet, and no lock outlives it.
+
+    Raises:
+        UserError: for whatever a user can mend, also where a library has wrapped it.
+    """
+    with output.patient(), signals, silenced_warnings.quiet(), lock.all_released():
+        try:
+            yield
+        except Exception as error:
+            if (meant := _meant_for_users(error)) is None or meant is error:
+                raise
+            raise meant from error
 
 
 def _meant_for_users(error: BaseException) -> UserError | None:
@@ -282,10 +340,3 @@ def _meant_for_users(error: BaseException) -> UserError | None:
     if recovery.is_out_of_memory(error):
         return DoesNotFitError(recovery.outside_of_a_step(error))
     return of_the_disk(error)
-
-
-def _complain(message: str, code: int) -> int:
-    if os.environ.get("ZOO_DEBUG"):
-        raise
-    print(f"zoo: {message}", file=sys.stderr)
-    return code

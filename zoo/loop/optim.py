@@ -1,7 +1,9 @@
 """What the optimizer sees: which parameters decay, and the learning rate as a function of the step."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,6 +15,8 @@ from zoo.errors import ConfigError
 _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 Schedule = Literal["cosine", "linear", "constant"]
+USUAL = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.01)
+"""Of a task that says nothing else."""
 
 
 def spare_vectors(name: str, parameter: nn.Parameter) -> dict[str, Any]:
@@ -44,8 +48,10 @@ def made(optimizer_class: Callable[[Iterable], Optimizer], groups: list[dict[str
     """An optimizer that is fused where it can be, and whose state says which parameters it is of.
 
     Raises:
-        ConfigError: a setting that it does not take.
+        ConfigError: a setting that it does not take, or nothing to train.
     """
+    if not groups:
+        raise ConfigError("nothing to train: every parameter of the network is frozen.")
     try:
         optimizer = optimizer_class(groups)
     except (ValueError, TypeError) as error:
@@ -54,6 +60,13 @@ def made(optimizer_class: Callable[[Iterable], Optimizer], groups: list[dict[str
     optimizer.register_state_dict_post_hook(sign)
     optimizer.register_load_state_dict_pre_hook(keep_settings)
     return optimizer
+
+
+def describe(optimizer: Optimizer) -> str:
+    """Its class, and its settings that differ from those of the class."""
+    usual = inspect.signature(type(optimizer)).parameters
+    chosen = [f"{k} {v}" for k, v in optimizer.defaults.items() if k == "lr" or (k in usual and v != usual[k].default)]
+    return ", ".join([type(optimizer).__name__, *chosen])
 
 
 def lr_factor(step: int, total_steps: int, schedule: Schedule, warmup_steps: int) -> float:
@@ -67,6 +80,29 @@ def lr_factor(step: int, total_steps: int, schedule: Schedule, warmup_steps: int
         return 1.0
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return 0.5 * (1 + math.cos(math.pi * progress)) if schedule == "cosine" else 1 - progress
+
+
+def bent(factor: Callable[[int, int], float], step: int, before: int, after: int) -> tuple[int, float, float] | None:
+    """What becomes of the rates of a run that has done `step` steps when its end moves: None where they stay.
+
+    Args:
+        factor: of a step, and of how many there are in all.
+        before: steps of the run until now.
+        after: and from here.
+
+    Returns:
+        The first step (0-based) that would have another rate than until now, and both factors: one that is to come, or
+        the last one, if all are done.
+    """
+    for k in range(min(step, before - 1), min(before, after)):
+        if not math.isclose(was := factor(k, before), now := factor(k, after), rel_tol=1e-9):
+            return k, was, now
+    return None
+
+
+def peak_lr(make: Callable[[Iterable[Any]], Optimizer]) -> float:
+    """The learning rate that an optimizer is made with."""
+    return float(make([nn.Parameter(torch.zeros(1))]).defaults.get("lr", 1.0))
 
 
 def set_lr(groups: Iterable[dict[str, Any]], factor: float) -> None:

@@ -20,6 +20,7 @@ from zoo.loop import microbatch, ranks, recovery
 from zoo.loop.descent import Trained
 from zoo.loop.microbatch import Loss
 from zoo.loop.prepare import Prepares, prepared
+from zoo.loop.written import is_written
 from zoo.samples import Batch
 
 Fits = Callable[[int], int | None]
@@ -268,6 +269,13 @@ def probe(task: Probed, work: Callable[[int], None], batch: int, limit: int | No
 
 
 # The choice -----------------------------------------------------------------------------------------------------
+
+
+def is_possible(task: Probed) -> bool:
+    """Whether there is a limit to look for, and an example to try; batch statistics fix the size."""
+    has_limit = task.device.type == "cuda" or task.trainer.vram is not None
+    has_example = is_written(task, "example_batch") and task.trainer.datamodule is not None
+    return has_limit and has_example and recovery.batch_statistics(task) is None
 
 
 def choose(task: Probed, limit: int | None) -> None:

@@ -36,9 +36,18 @@ def need(task: Any, *names: str) -> None:
     Raises:
         ConfigError: the task has not written one of them.
     """
-    for method in (getattr(type(task), name) for name in names):
-        if hasattr(method, "purpose"):
-            raise _missing(task, method)
+    for name in names:
+        if not is_written(task, name):
+            raise _missing(task, getattr(type(task), name))
+
+
+def need_sample_type(task: Any) -> None:
+    if not hasattr(task, "sample_type"):
+        raise ConfigError(f"{task.name} does not set sample_type, the class of the samples that it predicts from.")
+
+
+def is_written(task: Any, name: str) -> bool:
+    return not hasattr(getattr(type(task), name), "purpose")
 
 
 def _missing(task: Any, method: Any) -> ConfigError:

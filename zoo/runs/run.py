@@ -66,7 +66,7 @@ def tidy(folder: Path) -> None:
         sweep(place)
 
 
-def find(run: str | Path | None = None, flag: str = "--run") -> Path:
+def find(run: str | os.PathLike[str] | None = None, flag: str = "--run") -> Path:
     """The run of a path (runs/gpt2/3, runs/latest), a name (gpt2: its newest) or a name and number (gpt2/3).
 
     Args:
@@ -86,7 +86,7 @@ def find(run: str | Path | None = None, flag: str = "--run") -> Path:
     return folder
 
 
-def _found(run: str | Path | None, flag: str) -> Path:
+def _found(run: str | os.PathLike[str] | None, flag: str) -> Path:
     is_latest = run is None or Path(run) == RUNS / "latest"
     if is_latest and (usable := _latest()):
         return usable
@@ -173,7 +173,7 @@ def checkpoint_of(folder: Path, which: str = "best") -> Path:
     raise MissingInputError(f"{folder} has no checkpoint yet. Go on with {typed(f'zoo fit --resume {folder}')}.")
 
 
-def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":
+def load(run: str | os.PathLike[str] = "runs/latest", which: str = "best") -> "Task":
     """The task of a run with its best weights, ready to predict: `zoo.load("runs/latest").predict(["Once"])`.
 
     The run may come from a stranger: its files run no code (docs/explanation/reliability.md says what that rests on).
@@ -187,15 +187,21 @@ def load(run: str | Path = "runs/latest", which: str = "best") -> "Task":
     """
     import torch
 
+    folder = find(run)
+    task = _make_task(settings(folder)["model"])
+    fill(task, folder, which)
+    return task.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def fill(task: "Task", folder: Path, which: str = "best") -> None:
+    """Give a task the weights of a run."""
     from zoo.loop import checkpoint
 
-    folder = find(run)
     content = checkpoint.read(checkpoint_of(folder, which))
-    task = _make_task(settings(folder)["model"])
     task.restore(content)
     task.configure_model()
     task.load_trained(content)
-    return task.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    task.origin = folder
 
 
 def settings(folder: Path) -> dict[str, Any]:
@@ -226,7 +232,9 @@ def _make_task(settings: dict[str, Any]) -> "Task":
     trust.check({"model": settings})
     parsed = parser.parse_object({"model": settings})
     trust.check(parsed)
-    return parser.instantiate_classes(parsed)["model"]
+    task: Task = parser.instantiate_classes(parsed)["model"]
+    task.made_with = settings.get("init_args", {})  # in plain values
+    return task
 
 
 # Metrics and surroundings ---------------------------------------------------------------------------------------

@@ -38,9 +38,13 @@ class Signals:
 
     Python runs a handler when the call in progress returns, and one that waits for another process may never do so.
     A thread sees signals in spite of that, says so, and leaves at the second one.
+
+    Args:
+        ends_process: whether to leave is to end the process; in a notebook, it is a KeyboardInterrupt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ends_process: bool = True) -> None:
+        self.ends_process = ends_process
         self.deferred = False
         self.received: signal.Signals | None = None
         self._process = os.getpid()
@@ -91,7 +95,7 @@ class Signals:
                 begun, presses = None, 0
 
     def _unanswered(self, number: int, presses: int) -> None:
-        if presses > 1 or self.received or self._said_to_wait:
+        if self.ends_process and (presses > 1 or self.received or self._said_to_wait):
             self._leave(number)
         self._said_to_wait = True
         name = signal.Signals(number).name
@@ -101,6 +105,8 @@ class Signals:
         if os.getpid() != self._process:
             return  # a data worker, which inherits the handler: its parent decides
         self._handled_at = time.monotonic()
+        if self.received and not self.ends_process:
+            raise KeyboardInterrupt
         if self.received:
             self._leave(number)
         self.received = signal.Signals(number)

@@ -5,9 +5,9 @@ B samples · T tokens of a window · V vocabulary
 
 import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from zoo import streams
 from zoo.constraints import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt, PositiveShare, checked
@@ -164,6 +165,12 @@ class CausalLM(Task):
                 self.network = hf.build_causal_lm(self.config())
         if self.gradient_checkpointing:
             self.network.activation_checkpointing_enable()  # non-reentrant
+
+    def usual_optimizer(self) -> Callable[[Iterable], Optimizer]:
+        """As configs/gpt2_finetune.yaml and configs/gpt2_scratch.yaml have it."""
+        if self.pretrained:
+            return partial(torch.optim.AdamW, lr=5e-5, weight_decay=0.01)
+        return partial(torch.optim.AdamW, lr=6e-4, weight_decay=0.1, betas=(0.9, 0.95))
 
     # Batches ----------------------------------------------------------------------------------------------------
 

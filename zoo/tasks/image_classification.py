@@ -4,8 +4,9 @@ B samples · S side of an image · C classes
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from zoo import streams
 from zoo.constraints import ClosedUnitInterval, PositiveInt, PositiveShare, ShareBelowOne, checked
@@ -181,6 +183,10 @@ class ImageClassification(Task):
             above = max(self._depths.values()) - self._depths.get(inside, max(self._depths.values()))
             settings = {**settings, "lr_scale": self.layer_decay**above}
         return settings
+
+    def usual_optimizer(self) -> Callable[[Iterable], Optimizer]:
+        """As configs/vit_finetune.yaml and configs/quickstart_vision.yaml have it."""
+        return partial(torch.optim.AdamW, lr=3e-4 if self.pretrained else 3e-3, weight_decay=0.05)
 
     # Batches ----------------------------------------------------------------------------------------------------
 

@@ -193,9 +193,8 @@ class Checking:
         for name in definition["x-required"]:
             if name not in given:
                 what = definition["properties"][name].get("description", "")
-                example = " as {class_path: torch.optim.AdamW, init_args: {lr: 1.0e-3}}" if name == "optimizer" else ""
                 why = f" ({what.rstrip('.')})" if what else ""
-                line = f"{key}.{name} is not set, and {path}{place} needs it{example or why}."
+                line = f"{key}.{name} is not set, and {path}{place} needs it{why}."
                 self.problems.append(Problem(line))
 
     def _no_class(self, key: str, path: str, base: str, place: str) -> Problem | None:
@@ -214,6 +213,11 @@ class Checking:
         if module.partition(".")[0] in sys.stdlib_module_names and not _is_own(module):
             what = f"of Python's standard library; expected a {base.rpartition('.')[2]}"
             return Problem(f"{key} is {path}{place}, something {what}.")
+        if module == "__main__" and not hasattr(sys.modules[module], name):
+            return Problem(
+                f"{key} is {path}{place}, a class of a script or a notebook. Move it to a file, as my_lab.py, and name "
+                f"it from there: --{key} my_lab.{name}."
+            )
         public = self.schema.public(module)
         if public and name not in public:
             same = [one for one in ours if one.rpartition(".")[2] == name]

@@ -83,6 +83,15 @@ def of_flag(text: str) -> Node:
     return Node(text, text=text) if node is None else Node(node.value, text=text)
 
 
+def of_value(value: Any, place: str) -> Node:
+    """A plain value of Python, with all that is in it, as one that stands in a place."""
+    if isinstance(value, dict):
+        return Node({str(key): of_value(inside, place) for key, inside in value.items()}, place)
+    if isinstance(value, list):
+        return Node([of_value(inside, place) for inside in value], place)
+    return Node(value, place)
+
+
 class _Tree:
     def __init__(self, text: str, name: str = ""):
         self.name, self.problems = name, list[Problem]()

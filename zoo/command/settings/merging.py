@@ -1,6 +1,6 @@
 """Defaults, configs, overlays and flags, one on top of the other, and everything that is wrong with the result."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from zoo.errors import typed
 from zoo.files.paths import exists, expanded
 
 DEFAULTS = Path(__file__).parent.parent / "defaults.yaml"
+_IN_PYTHON = " in Python"
+"""Where a value stands that comes from there."""
 OWN_FLAGS = ("config", "name", "run", "resume", "allow-change", "print_config", "help")
 
 
@@ -56,6 +58,25 @@ class Settings:
             elif is_readable and (self.class_path("data") or name not in self._shorthands_of_any()):
                 self.problems.append(self._unknown_flag(name))
 
+    def add_values(self, values: Mapping[str, Any]) -> None:
+        """Settings from Python, by their names on the command line; `max_epochs` is trainer.max_epochs.
+
+        A task or a data module takes the place of another one, with none of its arguments.
+        """
+        for name, value in values.items():
+            section, *parts = name.split(".")
+            if section in BASES and not parts:
+                self.tree.pop(section, None)
+            if section not in SECTIONS and name in self._properties(self.schema.sections["trainer"], None):
+                section, parts = "trainer", [name]
+            if section not in SECTIONS:
+                self.problems.append(self._unknown_flag(name, "argument "))
+                continue
+            node = config_file.of_value(value, _IN_PYTHON)
+            for part in reversed(parts):
+                node = Node({part: node})
+            self._add(section, node)
+
     def _add(self, key: str, node: Node) -> None:
         if key in SECTIONS:
             self.tree[key] = self._merged(self.tree.get(key), node, self.schema.sections[key])
@@ -71,18 +92,19 @@ class Settings:
             node = Node({part: node})
         self._add(section, node)
 
-    def _unknown_flag(self, name: str) -> Problem:
+    def _unknown_flag(self, name: str, kind: str = "flag --") -> Problem:
         leaf, known = name.rpartition(".")[2].replace("-", "_"), self.flags()
         same = [key for key in [*known, *self._of_any_class()] if key.rpartition(".")[2] == leaf]
         if leaf in FOREIGN:
-            return Problem(f"unknown flag --{name}; {FOREIGN[leaf]}.")
+            return Problem(f"unknown {kind}{name}; {FOREIGN[leaf]}.")
         if name in self._shorthands_of_any():
             ours = ", ".join(f"--{one}" for one in self.shorthands())
             return Problem(
                 f"--{name} does not go with {self.class_path('data')}" + (f", which has {ours}." if ours else ".")
             )
         near = same[0] if same else nearest_word(name, [*known, *self.shorthands(), *OWN_FLAGS])
-        return Problem(f"unknown flag --{name}" + (f"; did you mean --{near}?" if near else "."))
+        meant = f"--{near}" if kind.endswith("--") else near.removeprefix("trainer.")
+        return Problem(f"unknown {kind}{name}" + (f"; did you mean {meant}?" if near else "."))
 
     def _shorthands_of_any(self) -> set[str]:
         found = map(self.schema.definitions.get, self.schema.subclasses("zoo.DataModule"))
@@ -232,17 +254,21 @@ class Settings:
         return found, [*dict.fromkeys([*problems, *environment.check(self, command, restored)])]
 
 
-def merged(schema: Schema, flags: Sequence[str], own: Path | None = None) -> Settings:
+def merged(
+    schema: Schema, flags: Sequence[str], own: Path | None = None, values: Mapping[str, Any] | None = None
+) -> Settings:
     """Those of a command line.
 
     Args:
         own: the config of the run that is resumed, tested …: it comes before those of the command line.
+        values: as `add_values` takes them; they come last.
     """
     settings = Settings(schema)
     settings.add_file(DEFAULTS, "zoo/command/defaults.yaml")
     if own:
         settings.add_file(own)
     settings.add_flags(flags)
+    settings.add_values(values or {})
     return settings
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from zoo.errors import ConfigError, DataError, MissingInputError, UserError
+
 SETTING, DATA, MISSING = 2, 65, 66
 
 
@@ -51,6 +53,12 @@ def complain(problems: Sequence[Problem]) -> int:
     for problem in problems:
         print(f"zoo: {problem.line}", file=sys.stderr)
     return min(problem.code for problem in problems)
+
+
+def as_error(problems: Sequence[Problem]) -> UserError:
+    """What `complain` prints, as an exception."""
+    kind = {DATA: DataError, MISSING: MissingInputError}.get(min(p.code for p in problems), ConfigError)
+    return kind("\n".join(problem.line for problem in problems))
 
 
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
