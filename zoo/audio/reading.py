@@ -59,10 +59,7 @@ def read(
         step = source.rate // math.gcd(source.rate, rate)  # frames that are a whole number of frames at `rate`
         first = max(0, math.floor((start - _MARGIN) * source.rate / step)) * step
         last = None if end is None else math.ceil((end + _MARGIN) * source.rate)
-        wave = source.frames(first, last)
-        if not np.isfinite(wave).all():
-            at = first + int(np.flatnonzero(~np.isfinite(wave))[0])
-            raise BrokenSampleError(f"it has NaN or infinity at {at / source.rate:.2f} s")
+        wave = _finite(source.frames(first, last), first, source.rate)
         made = soxr.resample(wave, source.rate, rate, "HQ") if source.rate != rate else wave
         before = first * rate // source.rate
         made = made[round(start * rate) - before : None if end is None else max(0, round(end * rate) - before)]
@@ -87,6 +84,16 @@ def length(audio: Any, source_rate: int | None = None) -> float:
         return seconds
 
 
+def peak(audio: Any) -> float:
+    """The largest number in a recording, all of which is decoded.
+
+    Raises:
+        BrokenSampleError: it cannot be read; says why.
+    """
+    with _explained(), _opened(audio, None) as source:
+        return float(np.abs(_finite(source.frames(0, None), 0, source.rate)).max(initial=0))
+
+
 def header(path: Path) -> str | None:
     """What is wrong with a file as far as its header shows; None for nothing."""
     try:
@@ -94,6 +101,13 @@ def header(path: Path) -> str | None:
     except BrokenSampleError as error:
         return str(error)
     return None
+
+
+def _finite(wave: np.ndarray, first: int, rate: int) -> np.ndarray:
+    if not np.isfinite(wave).all():
+        at = first + int(np.flatnonzero(~np.isfinite(wave))[0])
+        raise BrokenSampleError(f"it has NaN or infinity at {at / max(1, rate):.2f} s")
+    return wave
 
 
 def is_silent(wave: np.ndarray) -> bool:

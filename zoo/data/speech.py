@@ -1,10 +1,13 @@
 """SpeechData: recordings and what is said in them, from folders, tables, LibriSpeech, Common Voice or the hub."""
 
 import os
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, ClassVar
 
 from zoo import streams
+from zoo.audio.reading import QUIET
 from zoo.constraints import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, checked
 from zoo.data import speech_lengths, speech_sources
 from zoo.data.speech_sources import Asked
@@ -76,71 +79,78 @@ class SpeechData(DataModule):
     def divide(
         self, samples: Sequence[SpeechSample], shares: dict[Split, float]
     ) -> tuple[dict[Split, list[SpeechSample]], str]:
-        order, parts, how = self._in_groups(samples, shares) if self.group_column and shares else (
-            *self._one_by_one(samples, shares), "{share}"
-        )  # fmt: skip
-        train = sorted(order[: self.limit]) if self.limit else sorted(order)
-        return {**{s: [samples[i] for i in sorted(p)] for s, p in parts.items()},
-                "train": [samples[i] for i in train]}, how  # fmt: skip
+        groups = self._groups(samples, len(shares))
+        drawn = [groups[i] for i in streams.permutation(len(groups), self.seed, "held out").tolist()]
+        held, rest = _held_out(drawn, [*shares.values()])
+        train = [i for group in rest for i in group]
+        if self.limit:
+            order = streams.permutation(len(train), self.seed, "limit").tolist()
+            train = [train[i] for i in order[: self.limit]]
+        parts = {split: [i for group in some for i in group] for split, some in zip(shares, held, strict=True)}
+        parts["train"] = train
+        counts = f" by {self.group_column} ({' and '.join(str(len(some)) for some in held)} of {len(groups)})"
+        told = "{share}" + (counts.replace("{", "{{").replace("}", "}}") if self.group_column else "")
+        return {split: [samples[i] for i in sorted(indices)] for split, indices in parts.items()}, told
 
-    def _one_by_one(
-        self, samples: Sequence[SpeechSample], shares: dict[Split, float]
-    ) -> tuple[list[int], dict[Split, list[int]]]:
-        """Indices for training, in the order of `limit`, and those of the other parts."""
-        order = streams.permutation(len(samples), self.seed, "held out").tolist()
-        parts: dict[Split, list[int]] = {}
-        for split, share in shares.items():
-            count = max(1, round(share * len(samples)))
-            parts[split], order = order[:count], order[count:]
-        return order[::-1], parts
-
-    def _in_groups(
-        self, samples: Sequence[SpeechSample], shares: dict[Split, float]
-    ) -> tuple[list[int], dict[Split, list[int]], str]:
-        """As `_one_by_one`, with every group on one side: groups are taken until a part has its share."""
-        groups: dict[str | None, list[int]] = {}
+    def _groups(self, samples: Sequence[SpeechSample], parts: int) -> list[list[int]]:
+        """What must stay together: all of one speaker, or every recording for itself."""
+        if not self.group_column:
+            return [[i] for i in range(len(samples))]
+        groups: dict[str, list[int]] = {}
         for i, sample in enumerate(samples):
-            groups.setdefault(sample.speaker, []).append(i)
-        if len(groups) <= len(shares):
+            groups.setdefault(sample.speaker or "", []).append(i)
+        if parts and len(groups) <= parts:
             raise DataError(
-                f"{self.sources['train']} has {len(groups)} value(s) in '{self.group_column}', too few to hold out one "
-                f"for {' and one for '.join(shares)}. Set data.validation, or data.group_column: null."
+                f"{self.sources['train']} has {len(groups)} of '{self.group_column}', and {parts + 1} are needed to "
+                f"hold out whole ones. Set data.validation to other recordings, or data.group_column to null."
             )
-        names = sorted(groups, key=str)
-        waiting = [names[i] for i in streams.permutation(len(names), self.seed, "held out", "groups").tolist()]
-        parts: dict[Split, list[int]] = {}
-        told = []
-        for number, (split, share) in enumerate(shares.items(), 1):
-            parts[split], taken = [], 0
-            while not taken or (len(parts[split]) < share * len(samples) and len(waiting) > len(shares) - number + 1):
-                parts[split] += groups[waiting.pop(0)]
-                taken += 1
-            told.append(f"{taken} of {len(groups)}")
-        rest = [i for name in waiting for i in groups[name]]
-        order = [rest[i] for i in streams.permutation(len(rest), self.seed, "limit").tolist()]
-        return order, parts, f"{' and '.join(told)} by {self.group_column}, held out"
+        return [groups[name] for name in sorted(groups)]
 
     def usable(self, samples: list[SpeechSample], split: Split) -> tuple[list[SpeechSample], list[str]]:
-        """The samples whose files begin as recordings do, with their ends, cut and sorted out by their lengths."""
-        source = self.sources[split] or self.sources["train"] or ""
-        lengths = speech_lengths.measured(samples, cache.key([str(follow(source).absolute()), split]))
-        broken = {i: found for i, found in enumerate(lengths) if isinstance(found, str)}
-        if broken:
-            self.bad.add(split, [(str(samples[i]), reason) for i, reason in broken.items()], len(samples))
-        whole = [speech_lengths.part(s, n) for s, n in zip(samples, lengths, strict=True) if not isinstance(n, str)]
-        if split == "predict":
-            return whole, []
+        """The samples whose files can be read as far as is seen, with their ends, cut and sorted out by lengths."""
+        name = cache.key([str(follow(self.sources[split] or self.sources["train"] or "").absolute()), split])
+        seconds = dict(enumerate(speech_lengths.lengths(samples, name)))
+        wrong = {i: found for i, found in seconds.items() if isinstance(found, str)}
+        whole = {i: speech_lengths.part(samples[i], n) for i, n in seconds.items() if not isinstance(n, str)}
+        heard = speech_lengths.peaks(whole, name) if split != "predict" else {}
+        wrong |= {i: found for i, found in heard.items() if isinstance(found, str)}
+        if wrong:
+            self.bad.add(split, [(str(samples[i]), wrong[i]) for i in sorted(wrong)], len(samples))
+        kept = [sample for i, sample in whole.items() if i not in wrong]
+        silent = [str(samples[i]) for i, found in heard.items() if not isinstance(found, str) and found < QUIET]
+        notes = [f"{len(silent):,} silent ({_some(silent)})"] if silent else []
+        return (kept, []) if split == "predict" else self._of_length(kept, split, notes)
+
+    def _of_length(
+        self, samples: list[SpeechSample], split: Split, notes: list[str]
+    ) -> tuple[list[SpeechSample], list[str]]:
         most = self.max_seconds or getattr(self.task, "max_seconds", None)
-        kept, left_out = speech_lengths.within(whole, self.min_seconds, most)
-        if not kept and whole:
-            raise DataError(f"data.{split}: nothing is left of {len(whole):,} recordings: {', '.join(left_out)}.")
-        return kept, left_out
+        kept, left_out = speech_lengths.within(samples, self.min_seconds, most)
+        if not kept and samples:
+            raise DataError(f"data.{split}: nothing is left of {len(samples):,} recordings: {', '.join(left_out)}.")
+        return kept, [*notes, *left_out]
 
     def summary(self, samples: list[SpeechSample]) -> str:
         seconds = sum(sample.seconds or 0 for sample in samples)
         speakers = len({sample.speaker for sample in samples if sample.speaker is not None})
         by = f", {speakers} by {self.group_column}" if speakers else ""
         return f"{len(samples):,} recordings, {_spoken(seconds)}{by}"
+
+
+def _held_out(groups: list[list[int]], shares: list[float]) -> tuple[list[list[list[int]]], list[list[int]]]:
+    """Whole groups for each share, as many as it takes, but none that the others or the rest need; and the rest."""
+    total, held = sum(map(len, groups)), []
+    for others, share in zip(reversed(range(len(shares))), shares, strict=True):
+        enough = bisect_left([*accumulate(map(len, groups))], share * total - 1e-9) + 1
+        count = max(1, min(enough, len(groups) - others - 1))
+        held.append(groups[:count])
+        groups = groups[count:]
+    return held, groups
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(name.rpartition("/")[2] for name in names[:3]) + more
 
 
 def _spoken(seconds: float) -> str:

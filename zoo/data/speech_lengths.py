@@ -1,8 +1,9 @@
 """How long recordings are, and which of them, or which parts, are neither too short nor too long to learn from."""
 
+import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,29 +14,53 @@ from zoo.files import cache
 from zoo.files.forms import Cell
 from zoo.samples import SpeechSample
 
+_LISTENED, _LONG = 3600, 600
+"""Seconds of each split that are listened to before the first step, and those of a recording that would take too long.
+"""
 
-def measured(samples: Sequence[SpeechSample], name: str) -> list[float | str]:
-    """Seconds of each whole recording by its header, or why it cannot be read. In parallel, and once for each file.
+
+def lengths(samples: Sequence[SpeechSample], name: str) -> list[float | str]:
+    """Seconds of each whole recording by its header, or why it cannot be read.
 
     Args:
         name: under which the cache remembers the good ones, by path, size and time of change.
     """
-    known: dict[str, float] = cache.recall("lengths", name) or {}
+    return _measured(samples, "lengths", name, lambda sample: reading.length(sample.audio, sample.rate))
+
+
+def peaks(samples: Mapping[int, SpeechSample], name: str) -> dict[int, float | str]:
+    """The largest number in some of the recordings, evenly spread and about an hour in all; or why one cannot be read.
+
+    Args:
+        samples: by their index; they know where they end.
+        name: as for `lengths`.
+    """
+    seconds = {i: sample.seconds or 0 for i, sample in samples.items() if (sample.seconds or 0) < _LONG}
+    some = [*seconds][:: max(1, math.ceil(sum(seconds.values()) / _LISTENED))]
+    found = _measured([samples[i] for i in some], "peaks", name, lambda sample: reading.peak(sample.audio))
+    return dict(zip(some, found, strict=True))
+
+
+def _measured(
+    samples: Sequence[SpeechSample], kind: str, name: str, measure: Callable[[SpeechSample], float]
+) -> list[float | str]:
+    """A number for each recording, or what is wrong with it. In parallel, and once for each file."""
+
+    def look(sample: SpeechSample) -> float | str:
+        try:
+            return measure(sample)
+        except BrokenSampleError as error:
+            return str(error)
+
+    known: dict[str, float] = cache.recall(kind, name) or {}
     with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:
         keys = [key or f"#{i}" for i, key in enumerate(pool.map(_key, samples))]
         first = {key: i for i, key in reversed([*enumerate(keys)]) if key not in known}  # parts of one file: once
-        found = dict(zip(first, pool.map(lambda i: _length(samples[i]), first.values()), strict=True))
-    good = {key: seconds for key, seconds in found.items() if not (key.startswith("#") or isinstance(seconds, str))}
+        found = dict(zip(first, pool.map(lambda i: look(samples[i]), first.values()), strict=True))
+    good = {key: number for key, number in found.items() if not (key.startswith("#") or isinstance(number, str))}
     if good:
-        cache.note("lengths", name, {**{key: known[key] for key in keys if key in known}, **good})
+        cache.note(kind, name, {**{key: known[key] for key in keys if key in known}, **good})
     return [found[key] if key in found else known[key] for key in keys]
-
-
-def _length(sample: SpeechSample) -> float | str:
-    try:
-        return reading.length(sample.audio, sample.rate)
-    except BrokenSampleError as error:
-        return str(error)
 
 
 def _key(sample: SpeechSample) -> str:
@@ -78,7 +103,7 @@ def within(samples: Sequence[SpeechSample], least: float, most: float | None) ->
         else:
             parts, too_long = cut(sample, most)
             counts[f"longer than {most:g} s cut into parts"] += 1
-            counts[f"segments longer than {most:g} s"] += too_long
+            counts[f"segments longer than {most:g} s or outside of their recording"] += too_long
             kept += [one for one in parts if (one.seconds or 0) >= least]
     return kept, [f"{count:,} {what}" for what, count in counts.items() if count]
 

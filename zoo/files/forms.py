@@ -331,7 +331,7 @@ def _size(value: Any) -> int:
             value.encode()
         except UnicodeEncodeError as error:
             raise RowError(f"has half a character (\\u{ord(value[error.start]):x}) in its text") from error
-    return len(value or "")
+    return len(value) if isinstance(value, (str, bytes)) else 8
 
 
 class _Problems:
