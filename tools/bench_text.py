@@ -6,8 +6,8 @@
 Every baseline trains the same Llama from the same kind of weights with AdamW (fused), constant rate and clipping on the
 same text, line by line: a line is a document. Baselines take turns, each in a process of its own, with the same number
 of threads. Tokens are real ones: predicted, neither padding nor the first of a document. Time is that of training steps
-alone, the first two left out for the rate; zoo has the large pages that its command asks for. The validation loss is
-taken between steps, by the same code for all.
+alone, the first two left out for the rate; zoo has what its command asks of the allocators, and so has "bare_memory", a
+bare loop. The validation loss is taken between steps, by the same code for all.
 """
 
 import argparse
@@ -20,11 +20,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from zoo.command import memory_settings
+
+PEERS = ("accelerate", "trl")
 SIZES = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "num_attention_heads": 4}
 RATE, BATCH, LENGTH, PADDED = 1e-3, 8, 256, 512
 OnStep = Callable[[Any, int], bool]
@@ -129,6 +133,11 @@ def bare(folder: Path, on_step: OnStep) -> None:
                 return
 
 
+def bare_memory(folder: Path, on_step: OnStep) -> None:
+    """The bare loop, with the memory settings of zoo's command."""
+    bare(folder, on_step)
+
+
 def _hf_watch(on_step: OnStep, count: Callable[[], int]) -> Any:
     from transformers import TrainerCallback
 
@@ -226,7 +235,8 @@ def litgpt(folder: Path, on_step: OnStep) -> None:
                 return
 
 
-BASELINES = {f.__name__: f for f in (zoo, zoo_concat, bare, hf_trainer, trl, padded, litgpt)}
+BASELINES = {f.__name__: f for f in (zoo, zoo_concat, bare, bare_memory, hf_trainer, trl, padded, litgpt)}
+SAME_MEMORY = {"zoo", "zoo_concat", "bare_memory"}
 
 
 # Measuring --------------------------------------------------------------------------------------------------------
@@ -235,6 +245,8 @@ BASELINES = {f.__name__: f for f in (zoo, zoo_concat, bare, hf_trainer, trl, pad
 def measure(baseline: str, folder: Path, steps: int, target: float | None, cap: float) -> dict[str, Any]:
     """Train until `steps`, or until the validation loss is `target`, or for `cap` seconds of training."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if baseline in SAME_MEMORY:
+        memory_settings.keep_freed_memory()
     validation = torch.load(folder / "validation-True.pt")
     tokens, seconds, losses = [], [], []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -279,7 +291,7 @@ def in_its_own_process(baseline: str, folder: Path, python: str, **settings: Any
     flags = [f"--{name}={value}" for name, value in settings.items()]
     command = [python, __file__, "--baseline", baseline, "--folder", str(folder), *flags]
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
-    if baseline.startswith("zoo"):
+    if baseline in SAME_MEMORY:
         quiet["THP_MEM_ALLOC_ENABLE"] = "1"  # as the `zoo` command does
     found = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **quiet}, check=False)
     if found.returncode:
@@ -299,7 +311,10 @@ def compare(args: argparse.Namespace) -> None:
             one = in_its_own_process(baseline, folder, python.get(baseline, sys.executable), steps=steps)
             found[baseline] += [one] if one else []
     threads = os.environ["OMP_NUM_THREADS"]
-    print(f"{args.rounds} rounds of {args.steps} steps of {BATCH} x {LENGTH} tokens, {threads} threads")
+    versions = ", ".join(
+        f"{name} {version(name)}" for name in ("torch", "transformers", "lightning", *PEERS) if _has(name)
+    )
+    print(f"{args.rounds} rounds of {args.steps} steps of {BATCH} x {LENGTH} tokens, {threads} threads, {versions}")
     print("baseline | real tokens/s, median of rounds (min .. max) | zoo is faster by | memory grown by, GB")
     for baseline, runs in found.items():
         if not runs:
@@ -322,11 +337,20 @@ def compare(args: argparse.Namespace) -> None:
                 print(f"{baseline} | {reached}", flush=True)
 
 
+def _has(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", type=Path)
     parser.add_argument("--tokenizer")
-    parser.add_argument("--baselines", nargs="*", default=["zoo", "zoo_concat", "bare", "hf_trainer", "trl", "padded"])
+    parser.add_argument(
+        "--baselines", nargs="*", default=["zoo", "zoo_concat", "bare", "bare_memory", "hf_trainer", "trl", "padded"]
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--target", type=float)

@@ -16,15 +16,15 @@ from typing import Any
 import datasets
 from transformers import AutoTokenizer
 
-from zoo.datamodule import _write_items
+from zoo.loading import items
 from zoo.samples import TextSample
 from zoo.tokens.processors import TokenProcessor
 
 
 def zoo(texts: list[str], tokenizer: Any, folder: Path) -> int:
     samples = [TextSample(text) for text in texts]
-    _write_items(folder / "zoo.arrow", TokenProcessor(tokenizer, 512, 512), samples)
-    written = datasets.Dataset.from_file(str(folder / "zoo.arrow"))
+    os.environ["ZOO_CACHE"] = str(folder)
+    written = items.kept(TokenProcessor(tokenizer, 512, 512), samples, "of this round")
     return sum(chunk.value_lengths().to_numpy().sum() for chunk in written.data.column("input_ids").chunks)
 
 
