@@ -103,7 +103,7 @@ def test_the_zero_shot_baseline_follows_the_published_protocol(here: Path, zoo_c
     assert code == 0
     measured = json.loads((here / "runs/gpt2_finetune/pretrained/metrics.json").read_text())["test"]
     assert (
-        measured["eval_settings"] | {"window": 1024, "stride": 1024, "weights": "pretrained"}
+        measured["eval_settings"] | {"max_length": 1024, "stride": 1024, "weights": "pretrained"}
         == measured["eval_settings"]
     )
     assert "1 documents" in measured["eval_settings"]["data"]

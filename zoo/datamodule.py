@@ -36,30 +36,30 @@ Separator = Annotated[str, re.compile(r'\\t|[^"\r\n]'), "one character, as ; or 
 
 @checked
 class DataModule(Recorded, LightningDataModule):
-    """Samples of one modality. A new one writes `read(source, split)`, or `samples(split)` where nothing is read;
-    encoding and collating are the task's.
+    """Samples of one modality. A new one writes `read(source, split)`, or `samples(split)` where nothing is read. The
+    task encodes and collates them.
 
     Args:
-        train: source.
-        validation: source; null for the source's own split, else for a part of train.
-        test: source; null for the source's own split, else for a part of train (test_fraction), else for the
-            validation data.
-        predict: source of what to predict, or a single one of it: a prompt, an image.
-        subset: of a hub data set (its "config").
-        separator: of a .csv or .tsv; null for a comma or a tab.
-        encoding: of files; null to detect it, and to say so where it is not UTF-8.
-        limit: of the training data, so many samples; null for all.
-        validation_fraction: of train, where there is no validation data.
-        test_fraction: of train, likewise for test data.
+        train: source of the training data: a file, a folder, or a data set of the hub.
+        validation: source of the validation data. null takes the source's own split, or else a part of train.
+        test: source of the test data. null takes the source's own split, or else a part of train (test_fraction), or
+            else the validation data.
+        predict: source of what to predict, or a single input such as a prompt or an image.
+        subset: name of a subset ("config") of a hub data set.
+        separator: character between the fields of a .csv or .tsv. null means a comma or a tab.
+        encoding: encoding of text files. null detects it, and prints it if it is not UTF-8.
+        limit: how many training samples are used. null takes all.
+        validation_fraction: share of train that is held out where there is no validation data.
+        test_fraction: share of train that is held out where there is no test data.
         batch_size: samples of one optimizer step, over all devices.
-        eval_batch_size: samples at a time in validation, test and prediction, over all devices; null for batch_size.
-            It does not change any figure.
-        num_workers: processes that read and encode. It does not change any sample.
-        max_broken: share of a split's samples that may be unreadable; they are named, listed in bad_samples.jsonl, and
-            left out (in training, the next sample stands in). More of them stop the run, unless they are five or
-            fewer, and at most a tenth. 0 for none.
-        group_by_length: make each training batch of samples of about the same length, so that less of it is padding.
-            The order of the samples is another one, and so is the result.
+        eval_batch_size: samples at a time in validation, test and prediction, over all devices. null takes batch_size.
+            It does not change any metric.
+        num_workers: processes that read and encode samples. It does not change any sample.
+        max_broken: share of a split's samples that may be unreadable. They are named, listed in bad_samples.jsonl, and
+            left out (in training, the next sample replaces them). More of them stop the run, unless they are five or
+            fewer, and at most a tenth. 0 allows none.
+        group_by_length: puts samples of about the same length into each training batch, so that less of it is padding.
+            This changes the order of the samples, and so the result.
     """
 
     rules: ClassVar[tuple[Rule, ...]] = (SumBelow(("validation_fraction", "test_fraction"), 1),)

@@ -1,4 +1,4 @@
-"""What a user can mend, each kind with the exit code of its command (sysexits where one fits).
+"""What a user can fix, each kind with the exit code of its command (sysexits where one fits).
 
 Raised with one line that says what, where, what was found, what was expected and what to do. The command line prints
 that line and no traceback; any other exception is a defect of ours and keeps its traceback.
@@ -105,7 +105,7 @@ def of_the_disk(error: BaseException | None) -> OutputError | None:
                 where = (place or ".") if name.startswith(".") else f"{place}/{name}" if place else name
                 return OutputError(
                     f"{where or 'a file of this command'} cannot be written: {os.strerror(number)}. What was written "
-                    f"before is whole. Make room, or use a folder that can be written to, and start again."
+                    f"before is valid. Make room, or use a folder that can be written to, and start again."
                 )
         error = error.__cause__ or error.__context__
     return None

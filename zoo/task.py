@@ -44,16 +44,17 @@ class Task(Recorded, Display):
     The constructor stores plain arguments and nothing else: no download, no network.
 
     Args:
-        optimizer: by class path; it is called with the parameter groups. null for AdamW with values that a line says.
-        schedule: of the learning rate after the warm-up, down to 0 at the last step (or constant).
-        warmup_steps: steps of linear rise; below 1, their share of all steps. The first one has 1 / warmup_steps of the
-            learning rate (others begin with 0, which trains nothing).
-        micro_batch_size: samples that go through the network at a time; null for the whole batch, auto for as many as
-            fit: tried out on a GPU before the first step, all on a CPU. It decides memory and speed and not the
-            result (up to rounding, and up to masks that the network draws inside, as dropout). Where memory runs out
-            all the same, it is halved.
-        gradient_checkpointing: compute activations again in the backward pass: about a third slower, far less memory.
-        compile: compile the network with torch.compile; the first steps take minutes.
+        optimizer: class path of the optimizer, such as torch.optim.AdamW. Its arguments are keys below it:
+            optimizer.lr, optimizer.weight_decay. null takes AdamW, with values that a line names.
+        schedule: how the learning rate falls after the warm-up. cosine and linear end at 0 with the last step.
+        warmup_steps: steps in which the learning rate rises linearly. Below 1 it is their share of all steps. The first
+            step has 1 / warmup_steps of the learning rate (in other libraries 0, which trains nothing).
+        micro_batch_size: samples that go through the GPU at a time. null takes the whole batch. auto tries before the
+            first step how many fit on the GPU (on a CPU: all). It decides memory and speed, and the result stays the
+            same up to rounding and to dropout masks. It is halved when memory runs out.
+        gradient_checkpointing: computes activations again in the backward pass. This is about a third slower and needs
+            far less memory.
+        compile: compiles the network with torch.compile. The first steps then take minutes.
     """
 
     unit: ClassVar[str] = "targets"

@@ -32,11 +32,12 @@ class Trainer(LightningTrainer):
     """Lightning's Trainer for tasks of zoo.
 
     Args:
-        max_epochs: passes over the training data; null for no limit, if max_steps gives one.
-        max_steps: batches; the run ends at whichever limit comes first, and both keep their meaning on resume.
-        gradient_clip_val: largest norm of the gradient of a whole batch; null for no clipping.
-        accumulate_grad_batches: refused; model.micro_batch_size does it exactly.
-        vram: memory that torch may use on each GPU, as 12GB; null for what is free. On a CPU it only guides
+        max_epochs: passes over the training data. null means no limit, if max_steps gives one.
+        max_steps: optimizer steps, one for each batch. The run ends at whichever limit comes first, and both keep
+            their meaning on resume.
+        gradient_clip_val: largest norm of the gradient of a whole batch. null means no clipping.
+        accumulate_grad_batches: refused, because model.micro_batch_size does it exactly.
+        vram: memory that torch may use on each GPU, such as 12GB. null takes what is free. On a CPU it only guides
             micro_batch_size: auto.
 
     Raises:
@@ -74,7 +75,7 @@ class Trainer(LightningTrainer):
         self.targets_done: Any = 0
         """Targets (tokens, images …) trained on by this process; a tensor while training, read it seldom."""
         if precision == "16-mixed" and not _has_gpu(accelerator):
-            print("precision: 16-mixed needs a CUDA GPU; on this CPU the run computes in 32 bits.")
+            print("precision: 16-mixed needs a CUDA GPU, so on this CPU the run computes in fp32.")
             precision = "32-true"
         plugins = [*_as_list(plugins), DurableIO()]
         if precision == "16-mixed":

@@ -65,7 +65,7 @@ def test_a_bad_step_leaves_weights_moments_and_statistics_as_they_were(optimizer
 def test_step_and_sample_are_named_and_counted(optimizer: Any, capsys: pytest.CaptureFixture[str]):
     t, _ = fit(optimizer, [5])
     said = capsys.readouterr().err
-    assert f"step {bad_step_of(5) + 1} is left out" in said
+    assert f"step {bad_step_of(5) + 1} skipped: loss or gradient is NaN/Inf" in said
     assert "training sample 5 of its 4" in said
     assert next(c for c in t.callbacks if isinstance(c, BadSteps)).skipped == 1
 
@@ -143,13 +143,15 @@ def test_fused_sgd_goes_on_where_a_parameter_has_its_first_gradient_late():
 @pytest.mark.parametrize("optimizer", [PLAIN, FUSED])
 def test_twenty_bad_steps_in_a_row_end_the_run(optimizer: Any):
     everything = list(range(COUNT))
-    with pytest.raises(DataError, match=r"20 steps in a row, up to step 20, .*first module .*network.0 \(Linear\)"):
+    with pytest.raises(
+        DataError, match=r"20 steps in a row were skipped, up to step 20: .*first module .*network.0 \(Linear\)"
+    ):
         fit(optimizer, everything, steps=50)
 
 
 def test_a_batch_with_one_bad_sample_that_always_comes_back_names_it():
     t = trainer(50, limit_val_batches=0)
-    with pytest.raises(DataError, match=r"Mend or leave out training sample 5\."):
+    with pytest.raises(DataError, match=r"Fix or remove training sample 5\."):
         t.fit(Line(optimizer=SGD), datamodule=Numbers([5], batch_size=COUNT))
 
 
@@ -166,7 +168,7 @@ def test_nineteen_in_a_row_do_not(capsys: pytest.CaptureFixture[str]):
 
 def test_weights_that_overflow_are_not_written(tmp_path: Path):
     t = trainer(5, folder=tmp_path, limit_val_batches=0, gradient_clip_val=None)
-    with pytest.raises(DataError, match=r"not finite after step 1, so no checkpoint .*optimizer\.lr"):
+    with pytest.raises(DataError, match=r"NaN/Inf after step 1, so no checkpoint .*optimizer\.lr"):
         t.fit(Line(optimizer=partial(torch.optim.SGD, lr=1e38)), datamodule=Numbers())
     assert not [*tmp_path.iterdir()]
 
@@ -184,7 +186,7 @@ def test_the_count_goes_on_after_a_resume(tmp_path: Path):
 @pytest.mark.parametrize("optimizer", [PLAIN, FUSED])
 def test_an_fp16_scale_below_one_ends_the_run(optimizer: Any):
     scaled = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=4.0))
-    with pytest.raises(DataError, match=r"fp16 scale fell below 1 .* bf16-mixed"):
+    with pytest.raises(DataError, match=r"fp16 loss scale fell below 1 .* bf16-mixed"):
         fit(optimizer, list(range(COUNT)), steps=50, plugins=[scaled])
 
 

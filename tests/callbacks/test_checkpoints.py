@@ -121,7 +121,7 @@ def test_a_save_that_fails_is_told_and_tried_again_at_the_next(tmp_path: Path, c
 
 
 def test_the_third_failure_in_a_row_ends_the_run_and_what_was_there_stays(tmp_path: Path):
-    with pytest.raises(OutputError, match="step 5 could not be saved .* What was saved before is whole") as failure:
+    with pytest.raises(OutputError, match="step 5 could not be saved .* What was saved before is valid") as failure:
         saving_every_step(tmp_path, FullTrainer(3, 4, 5), 6)
     assert failure.value.exit_code == 74
     assert kept(tmp_path) == [1, 2]

@@ -1,5 +1,6 @@
 """zoo list, runs, schema and completion."""
 
+import importlib
 import json
 import os
 import shutil
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from zoo.command import completion
+from zoo.command import completion, help
+from zoo.command.invocation import COMMANDS, OTHERS
+from zoo.command.settings.schema import load
 from zoo.runs.lock import Lock
 
 ROOT = Path(__file__).parent.parent.parent
@@ -40,6 +43,20 @@ def runs(here: Path) -> Path:
     (here / "runs/gpt2/1/metrics.json").write_text(json.dumps(metrics))
     (here / "runs/gpt2/2/checkpoints/step=30.ckpt").write_bytes(b"0" * 5_000_000)
     return here / "runs"
+
+
+def test_help_is_in_sentences():
+    """No semicolon joins two of them, neither in the help of a command nor in what is said of a key."""
+    schema = load()
+    ours = [found for name, found in schema.definitions.items() if name.startswith("zoo.")]
+    said = [text for one in ours for text in (one.get("description"), *_descriptions(one)) if text]
+    said += [help.overview(), *(help.command(name, []) for name in COMMANDS)]
+    said += [importlib.import_module(f"zoo.command.{name}").USAGE for name in OTHERS]
+    assert [text for text in said if ";" in text] == []
+
+
+def _descriptions(definition: dict[str, Any]) -> list[str]:
+    return [key.get("description", "") for key in definition["properties"].values()]
 
 
 def test_runs_have_task_state_metrics_and_size(runs: Path, zoo_command: Any):

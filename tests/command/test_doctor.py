@@ -48,16 +48,16 @@ def line(said: str, name: str) -> str:
 def test_a_good_machine_is_ready_in_ten_lines(machine: Any):
     said = machine(RTX)
     assert len(said.splitlines()) == 10
-    assert line(said, "GPU") == "GPU      NVIDIA GeForce RTX 3060, VRAM 11.5 GiB free of 12.0"
-    assert line(said, "driver") == "driver   590.10, for CUDA up to 13.1"
-    assert line(said, "16 bits") == "16 bits  bf16-mixed and 16-mixed"
-    assert line(said, "VRAM") == "VRAM     held by nobody"
+    assert line(said, "GPU") == "GPU       NVIDIA GeForce RTX 3060, VRAM 11.5 GiB free of 12.0"
+    assert line(said, "driver") == "driver    590.10, for CUDA up to 13.1"
+    assert line(said, "precision") == "precision bf16-mixed and 16-mixed"
+    assert line(said, "VRAM") == "VRAM      held by nobody"
     assert line(said, "ready").endswith("zoo fit --config quickstart")
 
 
 def test_without_a_gpu_it_trains_on_the_cpu(machine: Any):
     said = machine()
-    assert line(said, "GPU") == "GPU      none: training goes on the CPU"
+    assert line(said, "GPU") == "GPU       none, so training runs on the CPU"
     assert line(said, "ready")
 
 
@@ -68,7 +68,7 @@ def test_a_gpu_without_a_driver_gets_the_command_for_one(machine: Any, monkeypat
 
 def test_a_driver_too_old_is_told_from_what_torch_needs(machine: Any):
     said = machine(RTX, driver="535.54", cuda="12.2")
-    assert line(said, "missing").startswith("missing  the driver 535.54 is too old for CUDA 13 (needs 580 or newer); ")
+    assert line(said, "missing").startswith("missing   the driver 535.54 is too old for CUDA 13 (needs 580 or newer); ")
 
 
 def test_a_driver_of_the_same_cuda_generation_will_do(machine: Any):
@@ -77,18 +77,18 @@ def test_a_driver_of_the_same_cuda_generation_will_do(machine: Any):
 
 def test_a_cpu_build_beside_a_gpu_gets_the_command_for_the_other(machine: Any):
     said = machine(RTX, build=None)
-    assert line(said, "torch") == "torch    2.13.0, CPU build"
+    assert line(said, "torch") == "torch     2.13.0, CPU build"
     assert line(said, "missing").endswith("uv sync --reinstall-package torch")
 
 
 def test_who_holds_the_memory_is_named(machine: Any):
     said = machine(RTX.replace("11800", "3000"), apps="812, /usr/bin/python3, 8800")
-    assert line(said, "VRAM") == "VRAM     held by python3 (PID 812) 8.6 GiB"
+    assert line(said, "VRAM") == "VRAM      held by python3 (PID 812) 8.6 GiB"
     assert "less than half of its VRAM free" in line(said, "missing")
 
 
 def test_a_gpu_without_bf16_is_told(machine: Any):
-    assert line(machine(OLD), "16 bits").startswith("16 bits  16-mixed; bf16 needs a newer GPU")
+    assert line(machine(OLD), "precision").startswith("precision 16-mixed. bf16 needs a newer GPU")
 
 
 def test_a_hidden_gpu_is_told(machine: Any, monkeypatch: pytest.MonkeyPatch):
@@ -99,7 +99,7 @@ def test_a_hidden_gpu_is_told(machine: Any, monkeypatch: pytest.MonkeyPatch):
 def test_a_driver_that_does_not_answer_is_told(machine: Any):
     machine.smi("print('NVIDIA-SMI has failed', file=sys.stderr); sys.exit(9)")
     said = machine()
-    assert line(said, "driver") == "driver   nvidia-smi is there, and fails: NVIDIA-SMI has failed"
+    assert line(said, "driver") == "driver    nvidia-smi is there, and fails: NVIDIA-SMI has failed"
     assert "nvidia-smi fails" in line(said, "missing")
 
 

@@ -153,6 +153,9 @@ ON_THE_LINE: dict[str, tuple[tuple[str, ...], int, str]] = {
     'a colon without a space': ((*C, '--config', 'space.yaml'), 2, "'max_epochs:1' … space.yaml:1 … colon"),
     "a callback's argument in an overlay": ((*C, '--config', 'stop.yaml'), 2, 'trainer.callbacks[0].decai … stop.yaml:4 … decay?'),
     'a callback in an overlay': ((*C, '--config', 'stop2.yaml'), 2, 'trainer.callbacks[0] … stop2.yaml:3 … lightning.pytorch.callbacks.EarlyStopping?'),
+    'a name of another library': ((*C, '--model.block_size', '2'), 2, '--model.block_size … model.max_length'),
+    'a share of steps': ((*C, '--warmup_ratio', '0.1'), 2, '--warmup_ratio … model.warmup_steps'),
+    'a norm': ((*C, '--trainer.max_grad_norm', '1'), 2, 'max_grad_norm … trainer.gradient_clip_val'),
     'a flag': ((*C, '--trainer.max_epohs', '2'), 2, '--trainer.max_epohs … --trainer.max_epochs?'),
     "a flag's section": ((*C, '--trainr.max_epochs', '2'), 2, '--trainr.max_epochs … --trainer.max_epochs?'),
     'a flag without its section': ((*C, '--batch_size', '2'), 2, '--batch_size … --data.batch_size?'),
@@ -264,7 +267,7 @@ def test_help_of_the_trainer_shows_the_defaults_of_zoo(folder: Path, zoo_command
     said = " ".join(zoo_command("fit", "--trainer", "--help")[1].split())
     for key, value in yaml.safe_load(DEFAULTS.read_text())["trainer"].items():
         after = said.partition(f"--trainer.{key} ")[2].partition(" --trainer.")[0]
-        assert after.endswith(f"default {shown(value)}"), key
+        assert after.endswith(f"Default: {shown(value)}"), key
 
 
 def test_a_wrong_setting_wins_over_a_missing_file(folder: Path, zoo_command: Any):

@@ -66,7 +66,7 @@ def test_a_file_and_a_public_name_are_all_that_the_command_line_needs(tmp_path: 
     assert str(tmp_path) in said("schema")
     assert re.search("zoo.Parrot +Say the same again.", said("list"))
     assert "zoo.Parrot" in said("fit", "--help")
-    assert re.search(r"--model\.echoes +how often it is said; default 2", said("fit", "--model", "Parrot", "--help"))
+    assert re.search(r"--model\.echoes +how often it is said. Default: 2", said("fit", "--model", "Parrot", "--help"))
     assert "zoo.Parrot" in said("completion", "words", "fit", "--model", "zoo.P")
     assert "--model.echoes" in said("completion", "words", "fit", "--model", "zoo.Parrot", "--model.e")
 

@@ -23,6 +23,7 @@ def takes(section: str, keys: list[str]) -> bool:
         found = [c["properties"][key] for c in candidates if key in c.get("properties", {})]
         if not found:
             return False
+        found = [branch for f in found for branch in f.get("anyOf", [f])]  # a class or null
         bases = [f["x-class"] for f in found if "x-class" in f]
         candidates = [schema.definitions[name] for base in bases for name in schema.subclasses(base)]
         candidates += [schema.resolved(f) for f in found if "x-class" not in f]

@@ -126,7 +126,7 @@ def test_with_no_whole_checkpoint_nothing_is_begun(first: list[str], zoo_command
     for path in run.checkpoints(FOLDER):
         path.write_bytes(path.read_bytes()[:-1])
     code, _, complaint = zoo_command(*first)
-    assert (code, "no checkpoint is whole: step=4.ckpt" in complaint) == (65, True)
+    assert (code, "no checkpoint is valid: step=4.ckpt" in complaint) == (65, True)
 
 
 def test_a_copy_of_a_run_goes_on_elsewhere(

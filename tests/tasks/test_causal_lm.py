@@ -94,7 +94,9 @@ def test_an_architecture_that_cannot_keep_documents_apart_is_refused(tmp_path: P
     save_tiny(tmp_path / "bloom", {"model_type": "bloom", "n_layer": 1, "n_head": 2, "hidden_size": 16})
     task = zoo.CausalLM(pretrained=str(tmp_path / "bloom"), max_length=LENGTH, optimizer=ADAMW)
     task.configure_model()
-    with pytest.raises(ConfigError, match="bloom cannot keep packed documents apart. Set model.packing to concat"):
+    with pytest.raises(
+        ConfigError, match="bloom cannot mask attention across packed documents. Set model.packing to concat"
+    ):
         task.loss(task.example_batch(1))
     for word in ("concat", "joined"):  # what it proposes exists, and its alias
         task = zoo.CausalLM(pretrained="x", packing=word, optimizer=ADAMW)

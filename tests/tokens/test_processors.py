@@ -220,7 +220,7 @@ def test_a_template_whose_beginning_depends_on_the_answer_is_refused(chat_tokeni
 
 
 def test_texts_and_conversations_do_not_mix(chat_tokenizer: Any):
-    with pytest.raises(DataError, match="mix plain texts with conversations"):
+    with pytest.raises(DataError, match="mix plain texts.* with conversations"):
         TokenProcessor(chat_tokenizer, 64, 64).encode([zoo.TextSample("fox"), zoo.ChatSample(TURNS)])
 
 

@@ -67,11 +67,11 @@ def test_only_learned_tokens_are_targets_and_documents_without_one_are_counted()
     windows = Windows(stream(3, 4, 2, 2, loss_mask=flags), LENGTH, LENGTH)
     assert scored(windows) == [2, 8]  # a document's first token has no context and is never a target
     assert windows.unlearned == 2
-    assert windows.describe() == "1 windows of 16, 31% full, 2 samples without a token to learn left out"
+    assert windows.describe() == "1 sequences of 16 tokens, 31% full, 2 samples without loss left out"
 
 
 def test_data_without_a_token_to_learn_is_an_error():
-    with pytest.raises(DataError, match="no sample has a token to learn"):
+    with pytest.raises(DataError, match="no sample has a token that carries loss"):
         Windows(stream(3, 2, loss_mask=[[0, 0, 0], [1, 0]]), LENGTH, LENGTH)
 
 

@@ -94,8 +94,8 @@ class BadSteps(Callback):
         """Nothing that is not finite is written: a finite step can be so large that the next weights are infinite."""
         if name := _not_finite(pl_module, checkpoint):
             raise DataError(
-                f"{name} is not finite after step {trainer.global_step:,}, so no checkpoint of it is written; the ones "
-                f"before are whole. The step was too large: a smaller model.optimizer.lr, or trainer.gradient_clip_val."
+                f"{name} is NaN/Inf after step {trainer.global_step:,}, so no checkpoint of it is written. The earlier "
+                f"ones are valid. The step was too large. Lower model.optimizer.lr or trainer.gradient_clip_val."
             )
 
     # Counting ---------------------------------------------------------------------------------------------------
@@ -116,39 +116,38 @@ class BadSteps(Callback):
                 self._report(step)
             if self.in_a_row >= IN_A_ROW:
                 raise DataError(
-                    f"{IN_A_ROW} steps in a row, up to step {step + 1:,}, are not finite. {self._advice(step)}"
+                    f"{IN_A_ROW} steps in a row were skipped, up to step {step + 1:,}: loss or gradient is NaN/Inf. "
+                    f"{self._advice(step)}"
                 )
 
     def _report(self, step: int) -> None:
         scaler = getattr(self._trainer.precision_plugin, "scaler", None)
         if scaler is not None:
             if (scale := scaler.get_scale()) < 1:
-                raise DataError(f"the fp16 scale fell below 1 at step {step + 1:,}. {self._advice(step)}")
-            found = f"fp16 cannot hold its gradient; the scale is now {scale:g}"
+                raise DataError(f"the fp16 loss scale fell below 1 at step {step + 1:,}. {self._advice(step)}")
+            found = f"its gradient overflows fp16, and the loss scale is now {scale:g}"
         elif self._looked_into < _LOOKED_INTO:
             self._looked_into += 1
             found = _sentence(_bad_samples(self._trainer, step), len(_keys(self._trainer, step)))
         else:
             found = f"samples {_some([index for _, index in _keys(self._trainer, step)])}"
-        line = f"step {step + 1:,} is left out, its loss or gradient is not finite: {found} ({self.skipped} so far)"
+        line = f"step {step + 1:,} skipped: loss or gradient is NaN/Inf: {found} ({self.skipped} so far)"
         print(f"zoo: {line}", file=sys.stderr, flush=True)
 
     def _advice(self, step: int) -> str:
         trainer, module = self._trainer, self._trainer.lightning_module
         if bad := [name for name, p in module.named_parameters() if not p.isfinite().all()]:
-            return (
-                f"The weights themselves are not ({bad[0]}): a smaller model.optimizer.lr, trainer.gradient_clip_val."
-            )
+            return f"A weight is NaN/Inf ({bad[0]}). Lower model.optimizer.lr, or set trainer.gradient_clip_val."
         half = trainer.precision_plugin.precision == "16-mixed"
         keys, samples = _keys(trainer, step), _bad_samples(trainer, step)
-        where = f" The first module whose output is not finite: {_first_module(trainer, step)}." if samples else ""
+        where = f" The first module with NaN/Inf in its output is {_first_module(trainer, step)}." if samples else ""
         if half:
-            return f"fp16 has too small a range for it: trainer.precision bf16-mixed, or a smaller lr.{where}"
+            return f"The range of fp16 is too small for it. Set trainer.precision bf16-mixed, or a smaller lr.{where}"
         if samples and len(samples) < len(keys):
-            return f"Mend or leave out training sample {_some(samples)}.{where}"
+            return f"Fix or remove training sample {_some(samples)}.{where}"
         if samples:
-            return f"Every sample of the batch does it: look at loss() and the data's scale.{where}"
-        return "The loss is finite, its gradient is not: a smaller model.optimizer.lr, or a root or logarithm of 0."
+            return f"Every sample of the batch has it. Look at loss() and at the scale of the data.{where}"
+        return "The loss is finite, but its gradient is not. Lower model.optimizer.lr, or look for a root or log of 0."
 
 
 def tell(scaler: Any, optimizer: Any, bad: Tensor) -> None:

@@ -26,17 +26,17 @@ _MB = 1e6
 
 @checked
 class Checkpoints(Checkpoint):
-    """Saves after every validation, and at the given intervals between; keeps the newest and the best.
+    """Saves after every validation and at the given intervals. The newest checkpoints and the best one are kept.
 
     A checkpoint is written between two steps, when all that belongs to the earlier one (its validation too) is done.
 
     Args:
-        monitor: the metric that decides which is best; one that a validation logs.
-        mode: whether the best is the smallest or the largest.
-        every_n_steps: save also after so many steps; null for not.
-        every_n_minutes: save also when so many minutes have passed; null for not. Where a save is slow, it is done less
-            often, so that it takes 2 % of the time.
-        keep: the newest so many; the best comes on top.
+        monitor: the validation metric that decides which checkpoint is best.
+        mode: whether the best value is the smallest or the largest.
+        every_n_steps: also saves after so many steps. null means not.
+        every_n_minutes: also saves when so many minutes have passed. null means not. Slow saves are made less often,
+            so that they take 2 % of the time.
+        keep: how many of the newest checkpoints are kept, beside the best one.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Checkpoints(Checkpoint):
             what = f"step {step:,} could not be saved in {self.folder} ({error.strerror or error})"
             if last or self._failures >= _FAILURES or trainer.world_size > 1:
                 raise OutputError(
-                    f"{what}. What was saved before is whole. Make room, then {typed('zoo fit --resume')}."
+                    f"{what}. What was saved before is valid. Make room, then {typed('zoo fit --resume')}."
                 ) from error
             print(f"zoo: {what}; trying again at the next save.", file=sys.stderr)
         finally:

@@ -13,15 +13,15 @@ from zoo.recorded import Recorded
 
 @checked
 class EMA(Recorded, Callback):
-    """Keep an exponential moving average of what is trained; validate, test and export it.
+    """Keep an exponential moving average of the weights, and validate, test and export that.
 
     Training itself goes on with the raw weights, and so does a resumed run. Between the first and the last hook of a
     validation the network has the averages, so that whatever looks at it then sees what is measured. Averaged are the
     trained parameters and the batch statistics, on the device where they are; frozen parts are not copied.
 
     Args:
-        decay: share of the average that a step keeps. Early steps keep less, (1 + step) / (10 + step), so that the
-            average does not remember the initial weights.
+        decay: share of the average that is kept at each step. Early steps keep less, (1 + step) / (10 + step), so that
+            the average forgets the initial weights.
     """
 
     def __init__(self, decay: OpenUnitInterval = 0.9998):

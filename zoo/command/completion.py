@@ -13,7 +13,7 @@ from zoo.command.settings.schema import load
 from zoo.errors import ConfigError
 from zoo.runs import run
 
-USAGE = "zoo completion bash|zsh: a script. Put it into a shell that finds zoo:  source <(zoo completion bash)"
+USAGE = "zoo completion bash|zsh prints a script. Load it in a shell that finds zoo:  source <(zoo completion bash)"
 _BASH = """\
 _zoo_complete() {
   local line=("${COMP_WORDS[@]:1:COMP_CWORD}") word

@@ -38,8 +38,8 @@ trainer:
   max_epochs: {epochs}                   # passes over the text
 """
 _TEXT_SCRATCH = """\
-    # This trains from scratch, which needs no download. With the Hugging Face hub in reach, better text comes from
-    # weights that know the language already. Put
+    # This trains from scratch, which needs no download. With access to the Hugging Face hub, pretrained weights write
+    # better text. Put
     #   pretrained: {base}
     # in the place of the next two lines, with lr 5.0e-5, max_length 512 and 3 epochs.
     architecture: {{model_type: gpt2, n_layer: 3, n_head: 4, n_embd: 128, n_positions: 128}}
@@ -77,7 +77,8 @@ trainer:
   max_epochs: {epochs}                    # passes over the images
 """
 _IMAGES_SCRATCH = """\
-    # This trains from scratch, which needs no download. With the Hugging Face hub in reach, far fewer images will do.
+    # This trains from scratch, which needs no download. With access to the Hugging Face hub, pretrained weights
+    # need far fewer images.
     # Put
     #   pretrained: {classifier}
     # in the place of the next two lines, with lr 1.0e-4 and 10 epochs.

@@ -1,4 +1,4 @@
-"""zoo doctor: ten lines on whether this machine can train, and the commands that mend what is missing."""
+"""zoo doctor: ten lines on whether this machine can train, and the commands that fix what is missing."""
 
 import os
 import platform
@@ -15,7 +15,9 @@ from zoo.files import hub
 from zoo.files.paths import cache_folder
 from zoo.runs import run
 
-USAGE = "zoo doctor: can this machine train? driver, GPU, memory, disk, hub; what is missing, and the command for it."
+USAGE = (
+    "zoo doctor checks whether this machine can train (driver, GPU, memory, disk, hub) and how to fix what is missing."
+)
 _GB = 1e9
 _FEW_GB = 10
 """A checkpoint of a model that 12 GB train takes up to 2 GB, and there are three of them."""
@@ -29,7 +31,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"zoo doctor takes nothing; found {argv[0]!r}.")
     torch, found = gpu.torch(), gpu.listed()
     for name, text in _lines(torch, found):
-        print(f"{name:<8} {text}")
+        print(f"{name:<9} {text}")
     print("\n".join(_verdict(torch, found)))
     return 0
 
@@ -39,8 +41,8 @@ def _lines(torch: Torch | None, gpus: list[Gpu]) -> Iterator[tuple[str, str]]:
     yield "zoo", f"{zoo.__version__}, Python {platform.python_version()}, Lightning {lightning}, {_system()}"
     yield "torch", str(torch) if torch else "missing"
     yield "driver", gpu.driver(gpus)
-    yield "GPU", " · ".join(map(str, gpus)) or "none: training goes on the CPU"
-    yield "16 bits", _half(gpus)
+    yield "GPU", " · ".join(map(str, gpus)) or "none, so training runs on the CPU"
+    yield "precision", _half(gpus)
     yield "VRAM", gpu.holders() if gpus else "–"
     yield "cores", f"{_cores()} of {os.cpu_count()}, RAM {_gb(_ram_free())} free of {_gb(_ram())}"
     yield (
@@ -48,10 +50,14 @@ def _lines(torch: Torch | None, gpus: list[Gpu]) -> Iterator[tuple[str, str]]:
         ", ".join(f"{_gb(shutil.disk_usage(_there(p)).free)} free for {p}" for p in (run.RUNS, cache_folder())),
     )
     offline = os.environ.get("HF_HUB_OFFLINE")
-    out = f"not asked: HF_HUB_OFFLINE={offline}" if offline else "out of reach: local folders and cached models only"
+    out = (
+        f"not asked: HF_HUB_OFFLINE={offline}"
+        if offline
+        else "offline, so only local folders and cached models can be used"
+    )
     yield (
         "hub",
-        out if hub.offline() else "in reach" + (", logged in" if _logged_in() else ", not logged in (gated models)"),
+        out if hub.offline() else "online" + (", logged in" if _logged_in() else ", not logged in (gated models)"),
     )
 
 
@@ -60,8 +66,8 @@ def _verdict(torch: Torch | None, gpus: list[Gpu]) -> list[str]:
     if shutil.disk_usage(_there(run.RUNS)).free < _FEW_GB * _GB:
         missing.append(f"less than {_FEW_GB} GB of disk for runs; remove old ones: {typed('zoo runs')}")
     if not missing:
-        return [f"ready    {typed('zoo fit --config quickstart')}"]
-    return [f"missing  {line}" for line in missing]
+        return [f"ready     {typed('zoo fit --config quickstart')}"]
+    return [f"missing   {line}" for line in missing]
 
 
 def _system() -> str:
@@ -71,9 +77,9 @@ def _system() -> str:
 
 def _half(gpus: list[Gpu]) -> str:
     if not gpus:
-        return "no GPU: 32 bits, or bf16-mixed"
+        return "32-true or bf16-mixed, as there is no GPU"
     able = all(one.capability >= (8, 0) for one in gpus)
-    return "bf16-mixed and 16-mixed" if able else "16-mixed; bf16 needs a newer GPU (Ampere, RTX 30…)"
+    return "bf16-mixed and 16-mixed" if able else "16-mixed. bf16 needs a newer GPU (Ampere, RTX 30 …)"
 
 
 def _cores() -> int:

@@ -11,59 +11,68 @@ from zoo.command.settings.schema import SECTIONS, load
 
 WIDTH, INDENT = 100, 36
 _OVERVIEW = """\
-zoo: train, test and ask neural networks, on one GPU of 12 GB or none. A run is a function of its config.
+zoo trains, tests and uses neural networks on one GPU or on a CPU. A config file describes a run completely.
 
 train
-  zoo fit --config FILE             train; later --config files and flags (--data.batch_size 16) win
-  zoo fit --resume [RUN]            go on with a run, exactly
-ask
-  zoo test [--run RUN]              metrics of the best checkpoint on the test data
-  zoo validate [--run RUN]          the same on the validation data
-  zoo predict [--run RUN] …         predictions: --prompt "Once", --image cat.png, --data.predict FILE
-begin
+  zoo fit --config FILE             train a model (later --config files win, and flags win over them)
+  zoo fit --resume [RUN]            continue a run exactly where it stopped
+use
+  zoo test [--run RUN]              print the metrics of the best checkpoint on the test data
+  zoo validate [--run RUN]          print them on the validation data
+  zoo predict [--run RUN] …         predict: --prompt "Once", --image cat.png, --data.predict FILE
+start
   zoo init FOLDER                   look at your own files and write a config for them
-  zoo init TASK                     a commented config for a task: text, images
-  zoo list                          tasks, data, configs
-look
-  zoo runs                          runs with their best metric, state and size
-  zoo doctor                        can this machine train? what is missing?
-  zoo schema                        the schema that editors complete and check configs with
-  zoo completion bash|zsh           completion for your shell
+  zoo init TASK                     write a commented config for a task: text, images
+  zoo list                          list tasks, data modules, callbacks and configs
+inspect
+  zoo runs                          list runs with their best metric, state and size
+  zoo doctor                        check whether this machine can train, and what is missing
+  zoo schema                        write the schema by which editors check configs
+  zoo completion bash|zsh           print completion for your shell
 
-for example
+Example:
   zoo fit --config quickstart --data.train my.txt
-more: zoo fit --help, zoo fit --model zoo.CausalLM --help"""
+See also: zoo fit --help, zoo fit --model zoo.CausalLM --help"""
 _EXAMPLES = {
-    "fit": ("train", "zoo fit --config quickstart --data.train my.txt --trainer.max_epochs 3"),
-    "validate": ("metrics on the validation data", "zoo validate --run runs/quickstart/1"),
-    "test": ("metrics on the test data; a table, and metrics.json in the run", "zoo test --run runs/quickstart/1"),
-    "predict": ("predictions of the best checkpoint", 'zoo predict --prompt "The for statement"'),
+    "fit": ("trains a model", "zoo fit --config quickstart --data.train my.txt --trainer.max_epochs 3"),
+    "validate": ("prints the metrics on the validation data", "zoo validate --run runs/quickstart/1"),
+    "test": ("prints the metrics on the test data and keeps them in the run", "zoo test --run runs/quickstart/1"),
+    "predict": ("predicts with the best checkpoint of a run", 'zoo predict --prompt "The for statement"'),
 }
 _WHAT = """\
-what
-  --config FILE                     settings; several are put on top of each other, flags win
-  --model CLASS, --model.KEY        what is trained: {tasks}, or your own
-  --data CLASS, --data.KEY          on what: {data}
-  --data.train SOURCE               a file, a folder, a data set of the hub
-  --print_config                    what comes of it all, with every default"""
+settings
+  --config FILE                     a config. Several are merged: later ones win, and flags win over all
+  --model CLASS, --model.KEY        the task: {tasks}, or your own
+  --data CLASS, --data.KEY          the data module: {data}
+  --data.train SOURCE               the training data: a file, a folder, or a data set of the hub
+  --print_config                    print the merged config with every default, and stop"""
 _LONG = """\
-how long
+training
+  --model.optimizer CLASS           such as torch.optim.AdamW. Its arguments: --model.optimizer.lr,
+                                    --model.optimizer.weight_decay
   --trainer.max_epochs N            passes over the training data
-  --trainer.max_steps N             optimizer steps; whichever limit comes first
-  --checkpoint.every_n_minutes N    how often the run is saved
-on what
-  --trainer.accelerator cpu|gpu     default auto
-  --trainer.precision P             16-mixed, bf16-mixed, 32-true
-  --model.micro_batch_size N        samples that go through the GPU at a time; the result is the same"""
+  --trainer.max_steps N             optimizer steps. The run ends at whichever limit comes first
+  --checkpoint.every_n_minutes N    minutes between two checkpoints
+hardware
+  --trainer.accelerator cpu|gpu     the default is auto
+  --trainer.precision P             16-mixed, bf16-mixed or 32-true
+  --model.micro_batch_size N        samples that go through the GPU at a time. The result stays the same"""
+_RUN = """\
+run
+  --run RUN                         a path (runs/gpt2/3) or a name. The default is the latest run"""
 _WHERE = {
     "fit": """\
-where
-  --name NAME                       the run goes to runs/NAME/1, 2 …; default: the config's name
-  --resume [RUN]                    go on with the latest run, or with this one
-  --allow-change KEY                a setting that may differ on resume""",
-    "": """\
-where
-  --run RUN                         a run (runs/gpt2/3), a name, or the latest; its settings come first""",
+run
+  --name NAME                       write to runs/NAME/1, 2 … The default is the name of the config
+  --resume [RUN]                    continue this run, or the latest one
+  --allow-change KEY                accept that this setting differs from the one before""",
+    "predict": _RUN
+    + """
+inputs
+  --prompt TEXT                     one prompt (zoo.TextData)
+  --image FILE                      one image (zoo.ImageData)
+  --data.predict FILE               many inputs
+  --model.sampling.KEY VALUE        how text is generated: max_new_tokens, temperature, top_k, top_p""",
 }
 
 
@@ -88,10 +97,10 @@ def command(name: str, flags: Sequence[str]) -> str:
     known = {base: load().subclasses(f"zoo.{base}") for base in ("Task", "DataModule")}
     ours = {base: [name for name in names if name.startswith("zoo.")] for base, names in known.items()}
     first = _WHAT.format(tasks=", ".join(ours["Task"]), data=", ".join(ours["DataModule"]))
-    groups = [first, *([_LONG] if name == "fit" else []), _WHERE["fit" if name == "fit" else ""]]
+    groups = [first, *([_LONG] if name == "fit" else []), _WHERE.get(name, _RUN)]
     classes = f"--model {ours['Task'][0]} --help, --data {ours['DataModule'][0]}, --trainer, --checkpoint"
-    ending = f"for example\n  {example}\nall keys: zoo {name} {classes}"
-    return "\n".join([f"zoo {name}: {what}", *groups, ending])
+    ending = f"Example:\n  {example}\nAll keys: zoo {name} {classes}"
+    return "\n".join([f"zoo {name} {what}.", *groups, ending])
 
 
 def _details(settings: Settings, section: str) -> str:
@@ -119,8 +128,8 @@ def _key(name: str, expected: dict[str, Any]) -> Iterator[str]:
     default = expected.get("default")
     described = re.sub(r"\s*Default: \S+$", "", expected.get("description", "")).rstrip(".")
     about = [part for part in (described, kind(expected)) if part]
-    about += [f"default {shown(default)}"] if default is not None else []
-    text = textwrap.wrap("; ".join(about), WIDTH - INDENT) or [""]
+    about += [f"Default: {shown(default)}"] if default is not None else []
+    text = textwrap.wrap(". ".join(about), WIDTH - INDENT) or [""]
     head = f"  {name}"
     if len(head) >= INDENT - 1:
         yield head
@@ -134,5 +143,5 @@ def kind(expected: dict[str, Any]) -> str:
     branches = expected.get("anyOf", [expected])
     choices = [str(choice) for branch in branches for choice in branch.get("enum", [])]
     if base := next((branch["x-class"] for branch in branches if "x-class" in branch), ""):
-        return f"a class: {base}"
-    return "one of " + ", ".join(choices) if len(choices) > 1 else ""
+        return f"A class: {base}"
+    return "One of " + ", ".join(choices) if len(choices) > 1 else ""

@@ -12,13 +12,13 @@ from zoo.files import hub
 from zoo.files.paths import nearest_file, printable, shell, write_text
 
 USAGE = """\
-zoo init FOLDER [--use KIND] [--out FILE]: look at your own files (texts, tables, images in a folder per class) and
-write a config that trains on them. FOLDER may be a single file. Where it holds several things to train on, KIND says
-which is meant: images, tables, or texts.
-zoo init text|images [--out FILE]: write a config for files that are still to come.
-zoo init CONFIG [--out FILE]: write a copy of a config that zoo list names, to edit.
-FILE is FOLDER.yaml unless it is named; - prints the config. Nothing is overwritten. Only the first megabyte of a file
-is read, and of more than 100,000 files, or 10,000 in a folder, only so many are counted."""
+zoo init FOLDER [--use KIND] [--out FILE] looks at your own files (texts, tables, images in a folder per class) and
+writes a config that trains on them. FOLDER may be a single file. If it holds several things to train on, KIND chooses
+one: images, tables, or texts.
+zoo init text|images [--out FILE] writes a config for files that are still to come.
+zoo init CONFIG [--out FILE] writes a copy, to edit, of a config that zoo list names.
+The config is written to FOLDER.yaml, or to FILE, and "--out -" prints it. No file is overwritten. Only the first
+megabyte of a file is read, and at most 100,000 files are counted (10,000 in one folder)."""
 _TASKS = {"text": "text", "images": "images", "zoo.CausalLM": "text", "CausalLM": "text", "causal_lm": "text",
           "zoo.ImageClassification": "images", "ImageClassification": "images", "pictures": "images"}  # fmt: skip
 _COMING = {

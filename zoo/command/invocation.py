@@ -111,7 +111,7 @@ class Request:
 
         Raises:
             BusyError: the run to be resumed is going on.
-            DataError: no checkpoint is whole.
+            DataError: no checkpoint is valid.
         """
         if self.run and self.command == "fit":
             self._resume(self.run)

@@ -1,7 +1,7 @@
 """zoo fit | validate | test | predict, on LightningCLI.
 
-A key's way: zoo/command/defaults.yaml, then each --config in turn, then flags. A run's own config stands in for
---config where a run is tested, asked for predictions, or resumed. They are merged once (settings/merging.py); the
+Settings are merged in this order: zoo/command/defaults.yaml, each --config in turn, flags. A run's own config replaces
+--config where a run is tested, used for predictions, or resumed. They are merged once (settings/merging.py); the
 parser gets the result, fills in defaults, and makes the objects.
 """
 

@@ -7,7 +7,7 @@ from zoo.command.settings import shipped
 from zoo.command.settings.schema import load
 from zoo.errors import ConfigError
 
-USAGE = "zoo list: tasks, data, callbacks and configs, with a line each."
+USAGE = "zoo list lists tasks, data modules, callbacks and configs, with a line each."
 _WIDTH, _LONGEST = 41, 120
 _KINDS = {
     "tasks": "zoo.Task",

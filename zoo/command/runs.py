@@ -9,7 +9,7 @@ from zoo.command.settings.config_file import UnreadableError, read
 from zoo.errors import ConfigError, typed
 from zoo.runs import lock, run
 
-USAGE = "zoo runs [NAME]: the runs of this folder (of that name), with task, state, best metrics and size."
+USAGE = "zoo runs [NAME] lists the runs of this folder, or those of that name, with task, state, best metrics and size."
 _COLUMNS = ("run", "task", "state", "best", "size", "last change")
 _COUNTS = ("tokens", "images", "documents")
 """Metrics that say how much was measured, not how well."""

@@ -8,10 +8,10 @@ from zoo.errors import ConfigError
 from zoo.files.paths import write_text
 
 USAGE = """\
-zoo schema [FILE]: write the schema that editors complete and check configs with. Without FILE: the one that ships with
-zoo, in a checkout of it. A config names it in its first line:
+zoo schema [FILE] writes the schema by which editors complete and check configs. Without FILE it writes the one that
+ships with zoo, in a checkout of it. A config names its schema in the first line:
 # yaml-language-server: $schema=../zoo/command/schema.json
-The one that ships describes the keys of zoo alone; in another FILE those of torch and Lightning are described too."""
+The schema that ships with zoo describes zoo's keys only. Another FILE describes those of torch and Lightning too."""
 
 
 def main(argv: list[str]) -> int:

@@ -31,12 +31,13 @@ class ImageData(DataModule):
     test_fraction are the same share of every class.
 
     Args:
-        image_column: of a table or hub data set; null for the one called image, path, file_name … Or where the file
-            of a row is, from the table's folder, with columns in braces: images/{image_id}.jpg.
-        label_column: likewise; null for the one called label, class …, if there is one.
-        limit: train on so many images only, the same share of every class; null for all.
-        show: a file (.png) for an image grid of the first training batch as the network sees it.
-        num_workers: null for as many as there are cores.
+        image_column: column of a table or hub data set that holds the image or its path. null takes the one called
+            image, path, file_name … A pattern with columns in braces names files from the table's folder:
+            images/{image_id}.jpg.
+        label_column: column that holds the class. null takes the one called label, class …, if there is one.
+        limit: how many training images are used, with the same share of every class. null takes all.
+        show: a .png file to which the first training batch is drawn, as the network sees it.
+        num_workers: processes that read and encode images. null takes as many as there are cores.
     """
 
     shorthands: ClassVar[dict[str, str]] = {"image": "data.predict"}

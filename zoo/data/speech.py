@@ -31,15 +31,16 @@ class SpeechData(DataModule):
     and left out where it has none.
 
     Args:
-        audio_column: of a table or hub data set; null for the one called audio, file_name, path … Or where the file of
-            a row is, from the table's folder, with columns in braces: clips/{id}.mp3.
-        text_column: likewise; null for the one called text, transcription or sentence, say.
-        group_column: keep all recordings with the same value, as of one speaker, on one side when validation and test
-            data are parts of train. For recordings without a table: folder. null to divide recording by recording.
-        min_seconds: leave out recordings that are shorter.
-        max_seconds: of a recording, or of its parts; null for as many as the model takes.
-        limit: train on so many recordings only; null for all.
-        num_workers: null for as many as there are cores.
+        audio_column: column of a table or hub data set that holds the recording or its path. null takes the one called
+            audio, file_name, path … A pattern with columns in braces names files from the table's folder:
+            clips/{id}.mp3.
+        text_column: column that holds the transcript. null takes the one called text, transcription or the like.
+        group_column: column whose equal values, such as those of one speaker, stay on one side when validation and
+            test data are parts of train. folder groups recordings without a table. null splits recording by recording.
+        min_seconds: shorter recordings are left out.
+        max_seconds: longest recording, or part of one. null takes as much as the model does.
+        limit: how many training recordings are used. null takes all.
+        num_workers: processes that read and encode recordings. null takes as many as there are cores.
     """
 
     shorthands: ClassVar[dict[str, str]] = {"audio": "data.predict"}

@@ -43,16 +43,16 @@ class TextData(DataModule):
     each.
 
     Args:
-        text_column: of a table or hub data set whose rows are documents; null to find out what they are.
-        prompt_column: what is not learned of a row, if it is not called prompt.
-        completion_column: what is learned after it, if it is not called completion.
-        label_column: the class of a document, for tasks that learn one; null for none.
+        text_column: column of a table or hub data set that holds the documents. null finds out what the rows are.
+        prompt_column: column of the prompts, which carry no loss, if it is not called prompt.
+        completion_column: column of the completions, which carry the loss, if it is not called completion.
+        label_column: column with the class of a document, for tasks that predict one. null means none.
         documents: what one document is: a row of the table, a line, a paragraph between blank lines, or the whole file.
-            auto: rows of tables, and a .txt as one continuous text.
-        join: between the rows, where documents is `file` and the source a table or hub data set.
-        limit: the first so many documents of the training data; null for all. Of a hub data set only these are
-            read, over the network, once, and kept; its other splits are cut likewise.
-        show: print so many samples as the network sees them, with what carries loss marked.
+            auto takes each row of a table, and a .txt as one continuous text.
+        join: text between the rows, where documents is `file` and the source is a table or hub data set.
+        limit: how many training documents are used, from the first on. null takes all. Of a hub data set only these
+            are downloaded, once, and its other splits are cut likewise.
+        show: how many samples are printed as the network sees them. ⟦ ⟧ mark what carries loss.
     """
 
     shorthands: ClassVar[dict[str, str]] = {"prompt": "data.predict"}

@@ -56,7 +56,7 @@ class BadSamples:
             listed = f"They are listed in {self.path}. " if self.write() else ""
             raise DataError(
                 f"data.{split}: {count:,} of {of:,} samples cannot be read ({count / of:.1%}; up to {int(allowed):,} "
-                f"are left out). {listed}Mend or remove them, or allow more: data.max_broken."
+                f"are left out). {listed}Fix or remove them, or allow more: data.max_broken."
             )
         self.write()
 

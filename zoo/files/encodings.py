@@ -251,7 +251,7 @@ def _refuse_damaged(path: Path, bad: Bad, sample: bytes) -> None:
     in_utf8 = sum(map(len, _MULTIBYTE.findall(sample)))
     if bad.after_others or in_utf8 > foreign / 2:
         raise DataError(
-            f"{path} is UTF-8 but for byte {bad.at:,} ({bad.value:#04x}), and perhaps more. Mend it (iconv -c leaves "
+            f"{path} is UTF-8 but for byte {bad.at:,} ({bad.value:#04x}), and perhaps more. Fix it (iconv -c leaves "
             f"out what is broken), or set data.encoding."
         )
 

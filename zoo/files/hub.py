@@ -93,7 +93,7 @@ def explained(name: str, what: str) -> Iterator[None]:
     except Exception as error:  # readers raise what they like for files that are cut off, or of another kind
         raise DataError(
             f"{what} {name}: its files are damaged, or of another kind than is wanted here ({_cause(error)}). "
-            f"Get them anew, or name another one."
+            f"Download them again, or name another one."
         ) from error
 
 

@@ -25,15 +25,17 @@ class Augmentation:
     """How training images are varied. Every draw is a function of seed, step and sample.
 
     Args:
-        scale: smallest share of the area that a random crop keeps; 1 for none (the image as evaluation sees it).
-        ratio: most that a random crop is wider than tall or the other way.
-        padding: instead of a random crop by area: pixels of black around, and a crop of the size somewhere in it, as
-            is the custom for CIFAR.
-        hflip: probability of a left-right flip; 0 where left and right mean something, as in digits.
-        policy: further changes of shape and colour: none, RandAugment (2 of magnitude 9), or TrivialAugment.
-        random_erasing: probability that a random rectangle is blanked.
-        mixup: alpha of mixup: pairs of images are blended, with a share drawn from Beta(alpha, alpha); 0 for none.
-        cutmix: alpha of cutmix: a rectangle of one comes from another. With both, each step draws one of the two.
+        scale: smallest share of the area that a random crop keeps. At 1 nothing is cropped.
+        ratio: largest aspect ratio of a random crop, either way.
+        padding: black pixels on each side, out of which a crop of the image's size is taken, as is the custom for
+            CIFAR. This replaces the random crop by area.
+        hflip: probability of a horizontal flip. Set 0 where left and right mean something, as in digits.
+        policy: further random changes of shape and colour: none, RandAugment (2 operations of magnitude 9), or
+            TrivialAugment.
+        random_erasing: probability that a random rectangle is replaced by the mean colour.
+        mixup: alpha of mixup. Pairs of images are blended, with a share drawn from Beta(alpha, alpha). 0 means none.
+        cutmix: alpha of CutMix. A rectangle of one image comes from another. With mixup too, each step draws one of
+            the two.
         label_smoothing: share of a target that is spread over all classes.
     """
 

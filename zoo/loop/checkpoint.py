@@ -122,7 +122,7 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "zoo" not in content:
         raise DataError(f"{path} is no checkpoint of zoo.")
     if wrong := _lacking(content) or _nan(content):
-        raise DataError(f"{path} cannot be used: {wrong}. Name another one, or start anew with zoo fit.")
+        raise DataError(f"{path} cannot be used: {wrong}. Name another one, or train again with zoo fit.")
     return content
 
 

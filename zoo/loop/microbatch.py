@@ -177,7 +177,7 @@ def accumulate(
         pairs = named(loss(to_device(piece)), loss)
         if counts is None and len(pairs) > 1 and (batch_length(piece) < length or ranks.count() > 1):
             raise ValueError(
-                f"the loss has several pairs ({', '.join(pairs)}), and the batch goes through in pieces. Write "
+                f"the loss has several pairs ({', '.join(pairs)}), and the batch goes through in micro-batches. Write "
                 "count_targets(batch) in the task: how many targets each pair has in a batch, read from it alone."
             )
         if not totals.divisors:

@@ -31,6 +31,6 @@ def check_trainable_is_32_bit(module: nn.Module) -> None:
     if low:
         name, dtype = next(iter(low.items()))
         raise ConfigError(
-            f"{len(low)} trainable tensors have fewer than 32 bits ({name}: {dtype}); small updates would be rounded "
-            f"away. Load what is trained in float32; only frozen weights may be smaller."
+            f"{len(low)} trainable tensors are not fp32 ({name}: {dtype}), so small updates would be rounded away. "
+            f"Load what is trained in float32. Only frozen weights may have a smaller type."
         )

@@ -261,7 +261,7 @@ def ease(task: Divisible, batch: Batch) -> None:
         return
     retries, size = ranks.largest([task.retries.fresh(task.device), largest_piece(task, batch)], task.device)
     if retries >= LOOK_EVERY and size > 1 and not batch_statistics(task):
-        said = f"the allocator had to clear up {retries} times in {LOOK_EVERY} steps"
+        said = f"the allocator had to free its cache {retries} times in {LOOK_EVERY} steps"
         task.micro_batch_size = _half(task, "training", size, said)
 
 
@@ -308,11 +308,11 @@ def _versions(module: Divisible) -> dict[str, int]:
 
 
 def cannot_cut(task: Divisible, layer: str, said: str) -> DoesNotFitError:
-    helps = ["its statistics frozen", "GroupNorm in its place", *task.cheaper()]
+    helps = ["frozen statistics (model.norm frozen)", "GroupNorm (model.norm group)", *task.cheaper()]
     return DoesNotFitError(
-        f"out of memory ({said}), and the batch may not be cut smaller: {layer} normalises over the samples that go "
-        f"through together, so that smaller pieces would be another training. What helps: {', '.join(helps)}, or a "
-        f"smaller data.batch_size (another training too).{_kept(task)}"
+        f"out of memory ({said}). Smaller micro-batches would give a different training result, because {layer} "
+        f"normalises over the samples that go through together. Try {', '.join(helps)}, or a smaller data.batch_size "
+        f"(which gives a different result too).{_kept(task)}"
     )
 
 
@@ -326,29 +326,27 @@ def cannot_replay(task: Divisible, buffer: str, said: str) -> DoesNotFitError:
 def one_sample_is_too_much(task: Divisible, what: str, said: str) -> DoesNotFitError:
     helps = [*task.cheaper(), "an optimizer with less state", "a smaller network"]
     return DoesNotFitError(
-        f"out of memory in {what} with one sample at a time ({said}). What helps: {', '.join(helps)}, or closing what "
-        f"else is on the GPU (nvidia-smi).{_kept(task)}"
+        f"out of memory in {what} with one sample at a time ({said}). Try {', '.join(helps)}, or close what else uses "
+        f"the GPU (nvidia-smi).{_kept(task)}"
     )
 
 
 def no_room_for_the_step(task: Divisible, said: str) -> DoesNotFitError:
     return DoesNotFitError(
         f"out of memory in the optimizer's step ({said}). Some weights may be updated and others not, so the run stops "
-        f"here, and nothing of this step is saved; a smaller micro-batch would not help. What helps: an optimizer that "
-        f"needs less (AdamW with fused: true, SGD, Adafactor, 8 bits), a smaller network, or closing what else is on "
-        f"the GPU (nvidia-smi).{_kept(task)}"
+        f"here, and nothing of this step is saved. A smaller micro-batch would not help. Try an optimizer that needs "
+        f"less (AdamW with fused: true, SGD, Adafactor, 8-bit Adam), a smaller network, or close what else uses the "
+        f"GPU (nvidia-smi).{_kept(task)}"
     )
 
 
 def outside_of_a_step(error: BaseException) -> str:
     return (
-        f"out of memory ({first_line(error)}) outside of the steps, where no smaller piece can help: the network or "
-        f"the optimizer's state may be too large. What helps: a smaller network, or closing what else uses the memory "
-        f"(nvidia-smi). Checkpoints that are there are whole."
+        f"out of memory ({first_line(error)}) outside of the steps, where a smaller micro-batch cannot help. The "
+        f"network or the optimizer's state may be too large. Try a smaller network, or close what else uses the memory "
+        f"(nvidia-smi). Existing checkpoints are valid."
     )
 
 
 def _kept(task: Divisible) -> str:
-    return (
-        f" The checkpoint saved last is whole: {typed('zoo fit --resume')} goes on from it." if task.is_fitting else ""
-    )
+    return f" The last checkpoint is valid, and {typed('zoo fit --resume')} goes on from it." if task.is_fitting else ""

@@ -169,7 +169,7 @@ def checkpoint_of(folder: Path, which: str = "best") -> Path:
             return path
         damaged.append(f"{path.name} is damaged ({wrong})")
     if candidates:
-        raise DataError(f"{folder}: no checkpoint is whole: {'; '.join(damaged)}. Start anew with zoo fit.")
+        raise DataError(f"{folder}: no checkpoint is valid: {'; '.join(damaged)}. Train again with zoo fit.")
     raise MissingInputError(f"{folder} has no checkpoint yet. Go on with {typed(f'zoo fit --resume {folder}')}.")
 
 

@@ -99,7 +99,7 @@ class Signals:
             self._leave(number)
         self._said_to_wait = True
         name = signal.Signals(number).name
-        _say(f"\n{name}: waiting for the step in progress, or for another process (again: leave at once).\n")
+        _say(f"\n{name}: waiting for the step in progress, or for another process (send it again to stop at once).\n")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
@@ -113,7 +113,7 @@ class Signals:
         if not self.deferred:
             raise Stopped(number, f"stopped by {self.received.name}.")
         self._let_workers_go()
-        _say(f"\n{self.received.name}: this step ends, and a checkpoint is written (again: leave at once).\n")
+        _say(f"\n{self.received.name}: finishing this step and writing a checkpoint (send it again to stop at once).\n")
 
     def _let_workers_go(self) -> None:
         """A signal to the whole process group ends the data workers; torch would raise that in the middle of a save."""
@@ -122,7 +122,7 @@ class Signals:
 
     def _leave(self, number: int) -> None:
         """Without any clearing up: files are put in place whole, and what is left over is swept by the next start."""
-        _say((_SHOW_CURSOR if sys.stdout.isatty() else "") + "left at once; earlier checkpoints are whole.\n")
+        _say((_SHOW_CURSOR if sys.stdout.isatty() else "") + "stopped at once. Earlier checkpoints are valid.\n")
         os._exit(128 + number)
 
 

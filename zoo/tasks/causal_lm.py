@@ -39,11 +39,11 @@ class Sampling:
     """How text is generated.
 
     Args:
-        max_new_tokens: length of a continuation; it ends earlier where the model ends the document.
-        temperature: of the distribution; 0 takes the most likely token each time.
-        top_k: draw among this many most likely tokens; 0 for all.
-        top_p: draw among the most likely tokens that together have this probability.
-        num_sequences: continuations of each prompt.
+        max_new_tokens: most tokens of a continuation. It ends earlier where the model ends the document.
+        temperature: the logits are divided by this. At 0 the most likely token is taken each time (greedy).
+        top_k: tokens are drawn among this many most likely ones. 0 means among all.
+        top_p: tokens are drawn among the most likely ones that together have this probability.
+        num_sequences: how many continuations each prompt gets.
     """
 
     max_new_tokens: PositiveInt = 64
@@ -58,21 +58,21 @@ class CausalLM(Task):
     """Train, test and sample a causal language model.
 
     Args:
-        pretrained: hub id or folder whose weights training starts from.
-        architecture: instead of pretrained: train from scratch. A hub id or folder whose architecture is taken, or
-            `model_type` with any settings of that type.
-        tokenizer: hub id or folder; null for that of pretrained.
-        vocab_size: instead of tokenizer: train a byte-level BPE of this many tokens on the training text.
-        max_length: tokens of a window. What is longer is divided into several.
-        packing: true for as many documents in a window as fit, each with attention and positions of its own, so that
-            loss and gradients are those of the documents one by one; concat for one continuous text, in which
-            attention looks across the ends of documents (faster on a GPU); false for a document a window, padded.
-        chat_template: for conversations and prompts with completions: auto for that of the tokenizer, none, plain
-            ("user: …", "assistant: …", each turn ended by EOS, for models from scratch), or a file with a Jinja
-            template.
-        stride: test only: tokens from one window to the next; null for max_length. A smaller one gives every token more
-            context, and a lower perplexity.
-        dropout: for every dropout in the network.
+        pretrained: hub id or folder of the model whose weights training starts from.
+        architecture: trains from scratch, in place of pretrained. It is a hub id or folder whose architecture is
+            taken, or `model_type` with any settings of that type.
+        tokenizer: hub id or folder of the tokenizer. null takes that of pretrained.
+        vocab_size: trains a byte-level BPE tokenizer of this many tokens on the training text, in place of tokenizer.
+        max_length: tokens of a sequence (block size). A longer document is divided into several sequences.
+        packing: true packs as many documents into a sequence as fit. There is no attention across documents, and
+            positions start anew, so the loss equals that of separate documents. concat joins all documents to one
+            text, with attention across them (faster on a GPU). false pads one document per sequence.
+        chat_template: the template of conversations and of prompts with completions. auto takes that of the tokenizer,
+            none uses no template, and plain writes "user: …", "assistant: …" with EOS after each turn (for models from
+            scratch). A file with a Jinja template can be named too.
+        stride: tokens from one test sequence to the next. null takes max_length. A smaller stride gives every token
+            more context, and a lower perplexity.
+        dropout: probability of every dropout layer in the network.
         sampling: how text is generated.
     """
 
@@ -267,7 +267,9 @@ class CausalLM(Task):
         if positions is not None and bounds is None and not self._apart:
             if not head.keeps_apart(self.network):
                 kind = self.network.config.model_type
-                raise ConfigError(f"{kind} cannot keep packed documents apart. Set model.packing to concat or false.")
+                raise ConfigError(
+                    f"{kind} cannot mask attention across packed documents. Set model.packing to concat or false."
+                )
             self._apart = True
         mask = {} if bounds is None else {"attention_mask": bounds}
         return {"input_ids": batch["input_ids"], "position_ids": positions, **mask, "use_cache": False}
@@ -295,7 +297,7 @@ class CausalLM(Task):
     def eval_settings(self, split: Split) -> dict[str, Any]:
         stride = self.stride if split == "test" else self.max_length
         across = "each by itself" if isinstance(self.packing, bool) else "concat"
-        return {"perplexity": "per token", "window": self.max_length, "stride": stride, "documents": across}
+        return {"perplexity": "per token", "max_length": self.max_length, "stride": stride, "documents": across}
 
     def predict(self, inputs: Any, seed: int = 0, **sampling: Any) -> list[dict[str, Any]]:
         """Continuations of prompts, in their order.

@@ -36,26 +36,26 @@ _TOP, _MISTAKES = 5, 20
 
 @checked
 class ImageClassification(Task):
-    """Train, test and ask a classifier of images.
+    """Train and test an image classifier, and predict with it.
 
     Args:
-        pretrained: name of timm (resnet18, vit_base_patch16_224.augreg_in21k), hub id, or folder of timm or
-            transformers, whose weights training starts from.
-        architecture: instead of pretrained: train from scratch. A name or folder as above, or `{name: …}` with settings
-            of that network of timm, or `{model_type: …}` with settings of that type of transformers.
-        weights: a file with the weights of `pretrained`, instead of a download (timm).
-        image_size: side of the square that the network sees; null for the one that it was made for. Position
-            embeddings are interpolated to it.
-        augmentation: how training images are varied and mixed.
-        freeze: backbone trains the head only; the rest keeps its weights and its batch statistics bit for bit.
-        layer_decay: the learning rate of each layer is that of the next one times this; 1 for the same everywhere.
-        dropout: before the head (timm), or for every dropout in the network (transformers).
-        drop_path: share of residual branches that are left out in training, rising to this at the last layer.
-        norm: batch, as the network has it; frozen, with running statistics that stay as they are; group, with group
-            instead of batch normalisation.
-        norm_batch_size: samples over which batch statistics are taken; null for the whole batch. It changes the result,
-            as micro_batch_size never does, and takes its place in networks that have batch statistics.
-        channels_last: lay images out as convolutions on tensor cores like them.
+        pretrained: the model whose weights training starts from: a name of timm (resnet18,
+            vit_base_patch16_224.augreg_in21k), a hub id, or a folder of timm or transformers.
+        architecture: trains from scratch, in place of pretrained. It is a name or folder as above, or `{name: …}` with
+            settings of that network of timm, or `{model_type: …}` with settings of that type of transformers.
+        weights: a file with the weights of `pretrained`, so that nothing is downloaded (timm).
+        image_size: side of the square that the network sees, in pixels. null takes the one that it was made for.
+            Position embeddings are interpolated to it.
+        augmentation: random changes of the training images.
+        freeze: backbone trains the head only. The rest keeps its weights and its batch statistics bit for bit.
+        layer_decay: the learning rate of each layer is that of the next one times this. 1 means the same everywhere.
+        dropout: probability of dropout before the head (timm), or of every dropout layer (transformers).
+        drop_path: rate of stochastic depth at the last layer. It rises to this from 0 at the first one.
+        norm: batch keeps BatchNorm as the network has it. frozen keeps its running statistics as they are. group
+            replaces it by GroupNorm.
+        norm_batch_size: samples over which BatchNorm takes its statistics. null takes the whole batch. This changes the
+            result, as micro_batch_size never does, and replaces it in networks with BatchNorm.
+        channels_last: uses the memory layout in which convolutions are fast on tensor cores.
     """
 
     unit = "images"

@@ -44,12 +44,12 @@ class SpeechCTC(Task):
         pretrained: hub id or folder of a Wav2Vec2, HuBERT or WavLM, whose weights training starts from.
         architecture: instead of pretrained: train from scratch. speech_encoder, or `{name: speech_encoder}` with its
             sizes (width, layers, kernel, mels, rate), or `{model_type: wav2vec2}` with settings of that type.
-        vocabulary: the letters that the network can write, as abcdefghijklmnopqrstuvwxyz'; null for those of
+        vocabulary: the letters that the network can write, as abcdefghijklmnopqrstuvwxyz'. null for those of
             pretrained, if it was fine-tuned for CTC, else those of the training transcripts.
         transcript: plain teaches transcripts in lower case without punctuation, as_written as they are.
         language: of the recordings, as en. It decides how error rates are normalised, and not the training.
         max_seconds: the longest recording in training and evaluation. Longer ones are transcribed in windows of it.
-        freeze: what of pretrained keeps its weights. feature_encoder is the convolutions; encoder is all but the head.
+        freeze: what of pretrained keeps its weights: feature_encoder (the convolutions), or encoder (all but the head).
         dropout: for every dropout in the network.
         word_times: predictions have the beginning and the end of every word too.
     """

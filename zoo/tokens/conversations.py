@@ -53,7 +53,7 @@ def _turn(tokenizer: Any, messages: list[dict[str, Any]]) -> Rendered:
     if (span := _span(tokenizer, messages, len(messages) - 1, text)) is None:
         raise ConfigError(
             "the chat template writes the beginning of a conversation differently when the assistant's answer follows, "
-            "so that what to learn cannot be told from it. Set model.chat_template to a file with another one."
+            "so the tokens that carry loss cannot be found. Set model.chat_template to a file with another one."
         )
     return text, [span]
 

@@ -42,7 +42,9 @@ class TokenProcessor(Processor):
         if not any(dialogue):
             return [{"input_ids": ids} for ids in self._documents(samples)]
         if not all(dialogue):
-            raise DataError("the data mix plain texts with conversations; they are learned from in different ways.")
+            raise DataError(
+                "the data mix plain texts, where every token carries loss, with conversations, where only answers do."
+            )
         return [item for sample in samples for item in self._dialogue(sample)]
 
     def pack(self, items: Sequence[Item]) -> Windows:

@@ -84,8 +84,8 @@ class Windows(Sequence):
         self.unlearned = documents - len(np.unique(document[counts > 0]))
         if self.unlearned == documents:
             raise DataError(
-                "no sample has a token to learn: there is nothing in them that the assistant says, or that completes a "
-                "prompt. --data.show 3 shows samples; is the model's chat template the right one?"
+                "no sample has a token that carries loss: the assistant says nothing in them, and no prompt has a "
+                "completion. --data.show 3 shows samples. Is the model's chat template the right one?"
             )
         self.starts, self.stops, self.firsts = (part[counts > 0] for part in (self.starts, self.stops, self.firsts))
 
@@ -107,8 +107,8 @@ class Windows(Sequence):
     def describe(self) -> str:
         """How full the windows are, and what was left out."""
         filled = float((self.stops - self.starts).sum() / max(1, len(self) * self.length))
-        left_out = f", {self.unlearned:,} samples without a token to learn left out" if self.unlearned else ""
-        return f"{len(self):,} windows of {self.length}, {filled:.0%} full{left_out}"
+        left_out = f", {self.unlearned:,} samples without loss left out" if self.unlearned else ""
+        return f"{len(self):,} sequences of {self.length} tokens, {filled:.0%} full{left_out}"
 
     def scored(self) -> np.ndarray:
         """[total] bool: the tokens of the stream that are targets somewhere (all learned ones, that is)."""

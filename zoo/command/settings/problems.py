@@ -11,7 +11,7 @@ from zoo.errors import ConfigError, DataError, MissingInputError, UserError
 SETTING, DATA, MISSING = 2, 65, 66
 
 
-_PIECES = "data.batch_size is the batch of a step; model.micro_batch_size says in how many pieces"
+_PIECES = "data.batch_size is the batch of a step, and model.micro_batch_size how much of it is on the GPU at a time"
 FOREIGN = {
     "streaming": "zoo copies a hub data set once and maps it into memory: leave it out (a part of it: data.limit)",
     "gradient_accumulation_steps": _PIECES,
@@ -22,10 +22,15 @@ FOREIGN = {
     "lr_scheduler": "it is model.schedule and model.warmup_steps",
     "epochs": "it is trainer.max_epochs",
     "num_train_epochs": "it is trainer.max_epochs",
+    "warmup_ratio": "it is model.warmup_steps, where a number below 1 is a share of all steps",
+    "max_grad_norm": "it is trainer.gradient_clip_val",
+    "block_size": "it is model.max_length",
+    "max_seq_length": "it is model.max_length",
+    "use_lora": "zoo has no LoRA yet; PEFT has",
     "fp16": "it is trainer.precision: 16-mixed",
     "bf16": "it is trainer.precision: bf16-mixed",
     "seed": "it is seed_everything, a section of its own",
-    "output_dir": "runs go to runs/<name>; the name is --name, or that of the config",
+    "output_dir": "a run goes to runs/NAME, where NAME is --name or that of the config",
     "dataset": "it is data.train",
     "model_name": "it is model.pretrained",
     "model_name_or_path": "it is model.pretrained",
