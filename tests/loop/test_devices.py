@@ -27,7 +27,7 @@ from toy import Toy, ToyData, wide
 
 from zoo.callbacks.bad_steps import BadSteps
 from zoo.loop import recovery
-from zoo.models import head
+from zoo.models import documents, head
 from zoo.models import pretrained as hf
 
 GB = 10**9
@@ -201,23 +201,26 @@ def test_a_deterministic_run_resumes_bit_for_bit(case: Case, device: torch.devic
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("by_bounds", [True, False])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05), (torch.float16, 0.01)], ids=str
 )
 def test_packed_documents_give_the_gradient_of_each_by_itself(
-    device: torch.device, kind: str, dtype: torch.dtype, tolerance: float
+    device: torch.device, kind: str, by_bounds: bool, dtype: torch.dtype, tolerance: float
 ):
     """Two rows of two documents, with the kernels that training takes; joined documents give another gradient."""
     torch.manual_seed(0)
     network = hf.build_causal_lm(hf.make_config({**KINDS[kind], "vocab_size": 300}))
     network.to(device).eval()
+    assert not by_bounds or documents.adopt(network)
     ids = torch.randint(0, 300, (2, 64), device=device)
     one, twice = torch.arange(32, device=device), torch.arange(64, device=device)
 
     def gradient(ids: Tensor, positions: Tensor) -> Tensor:
         network.zero_grad()
+        mask = {"attention_mask": documents.bounds(positions)} if by_bounds else {}
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            hidden = network.base_model(ids, position_ids=positions, use_cache=False)[0]
+            hidden = network.base_model(ids, position_ids=positions, **mask, use_cache=False)[0]
         hidden.float().square().sum().backward()
         return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
