@@ -400,3 +400,19 @@ def test_a_task_that_captions_nothing_shows_its_batches_all_the_same(vit: Path, 
     batch = next(iter(data.train_dataloader()))
     assert task.captions(batch)[0] == f"label {batch['label'][0]}, index {batch['index'][0]}"
     assert Path("batch.png").is_file()
+
+
+@pytest.mark.parametrize(("side", "seen", "is_told"), [(256, 32, True), (255, 32, False), (2000, 224, False)])
+def test_images_of_which_the_network_sees_a_few_pixels_are_told(
+    side: int, seen: int, is_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for i, name in enumerate(["a", "b"] * 9):
+        (tmp_path / name).mkdir(exist_ok=True)
+        size = (side, side + 99) if i > 1 else (8, 8)  # the half of them decides
+        Image.new("1", size).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "a" / "broken.png").write_bytes(b"no image")
+    data = zoo.ImageData(train=str(tmp_path), max_broken=1, batch_size=6, num_workers=0)
+    trainer(0).fit(resnet(image_size=seen), datamodule=data)
+    said = capsys.readouterr().out
+    assert ("Set a larger model.image_size, or let" in said) == is_told
+    assert (f"the images are {side} pixels high or wide, but the network sees {seen} × {seen}" in said) == is_told

@@ -49,6 +49,15 @@ def header(path: Path) -> str | None:
         return _reason(error)
 
 
+def size(image: Any) -> tuple[int, int] | None:
+    """Width and height of an image as in ImageSample, by its first bytes; None where they do not say."""
+    try:
+        with _open(image() if callable(image) else image) as opened:
+            return opened.size
+    except Exception:  # it is named when it is read
+        return None
+
+
 def _open(image: Any) -> Image.Image:
     if isinstance(image, Image.Image):
         return image

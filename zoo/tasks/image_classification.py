@@ -3,6 +3,7 @@
 B samples · S side of an image · C classes
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -18,8 +19,8 @@ from torch.optim import Optimizer
 
 from zoo import streams
 from zoo.constraints import ClosedUnitInterval, PositiveInt, PositiveShare, ShareBelowOne, checked
-from zoo.errors import ConfigError, DataError
-from zoo.images import measures
+from zoo.errors import ConfigError, DataError, typed
+from zoo.images import measures, reading
 from zoo.images.augment import Augmentation, mix
 from zoo.images.preprocessing import Normalise, Preprocessing
 from zoo.images.processor import ImageProcessor
@@ -32,6 +33,8 @@ from zoo.task import Task
 
 _PLAIN = Augmentation()
 _TOP, _MISTAKES = 5, 20
+_LOOKED_AT, _MUCH, _USUAL = 16, 8, 224
+"""How many images have their size looked at, how many times larger is too much, and from which size on never."""
 
 
 @checked
@@ -219,6 +222,18 @@ class ImageClassification(Task):
                 f"data.{split} has {_some(unknown)}, which the model does not know; its {len(names)} classes are "
                 f"{_some(self.label_names)}. "
                 + ("Give every image a class." if None in found else "Use data with the same classes.")
+            )
+        if split == "train" and self.global_rank == 0:
+            self._warn_of_tiny(samples)
+
+    def _warn_of_tiny(self, samples: Sequence[ImageSample]) -> None:
+        """A config that was made for small images shows a photograph as a few pixels. At 224 that is the custom."""
+        seen, some = self.preprocessing.size, samples[:: math.ceil(len(samples) / _LOOKED_AT) or 1]
+        sides = sorted(min(size) for sample in some if (size := reading.size(sample.image)))
+        if seen < _USUAL and sides and (side := sides[len(sides) // 2]) >= _MUCH * seen:
+            print(
+                f"data: train: the images are {side} pixels high or wide, but the network sees {seen} × {seen}. "
+                f"Set a larger model.image_size, or let {typed('zoo init FOLDER')} write a config for them."
             )
 
     def cheaper(self) -> list[str]:
