@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from zoo.errors import MissingInputError
 from zoo.files import cache
 
 
@@ -119,6 +120,18 @@ def test_an_error_of_what_is_read_is_not_taken_for_one_of_the_cache(capsys: pyte
         raise FileNotFoundError(errno.ENOENT, "No such file", "/data/a.flac")
 
     with pytest.raises(FileNotFoundError, match="a.flac"):
+        cache.table("encoded", "x", batches)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_missing_input_is_not_taken_for_a_cache_that_cannot_be_written(capsys: pytest.CaptureFixture[str]):
+    """It is an OSError, and names no file as those of the system do."""
+
+    def batches(facts: dict[str, Any]) -> Iterator[Any]:
+        yield cache.rows(ITEMS)
+        raise MissingInputError("a.flac: no such file.")
+
+    with pytest.raises(MissingInputError, match=r"a\.flac: no such file"):
         cache.table("encoded", "x", batches)
     assert capsys.readouterr().out == ""
 

@@ -17,6 +17,7 @@ from zoo.runs import run
 
 OWN = """\
 import os
+from collections.abc import Callable
 from functools import partial
 import torch, zoo
 from torch import nn
@@ -32,6 +33,12 @@ class Plain:
 
 class Mine(torch.optim.SGD):
     pass
+
+class Hooked(zoo.CausalLM):
+    def __init__(self, hook: Callable | None = None, **kwargs):
+        super().__init__(**kwargs)
+        if hook:
+            hook("touch ran")
 
 shell = partial(os.system, "touch ran")
 system = os.system
@@ -159,6 +166,22 @@ def test_neither_does_a_run_that_is_loaded(own: Path, zoo_command: Callable[...,
         zoo.load()
     for command in ("test", "predict"):
         assert zoo_command(command)[0] == 2
+    assert not Path("ran").exists()
+
+
+def test_neither_does_a_run_that_is_loaded_and_has_a_function_for_a_value(
+    own: Path, zoo_command: Callable[..., Any], config: dict[str, Any]
+):
+    """A text until the parser has made it a function, for a setting that takes one."""
+    config["model"]["class_path"] = "my_own.Hooked"
+    Path("c.yaml").write_text(yaml.safe_dump(config))
+    assert zoo_command("fit", "--config=c.yaml")[0] == 0
+    path = run.find() / "config.yaml"
+    trained = yaml.safe_load(path.read_text())
+    trained["model"]["init_args"]["hook"] = "os.system"
+    path.write_text(yaml.safe_dump(trained))
+    with pytest.raises(ConfigError, match=r"model.hook is \w+.system, a function of Python's standard library"):
+        zoo.load()
     assert not Path("ran").exists()
 
 

@@ -214,6 +214,20 @@ def test_a_scale_that_is_learned_is_not_plain_although_it_begins_at_one():
     assert not head.is_plain(net)
 
 
+def test_what_is_added_to_logits_shows_at_small_ones_only():
+    """At logits in the thousands it is below what rounding hides."""
+    net = tiny_causal_lm("llama")
+    forward = net.forward
+
+    def shifted(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        output.logits = output.logits + 0.002 * (-1) ** torch.arange(output.logits.shape[-1])
+        return output
+
+    net.forward = shifted
+    assert not head.is_plain(net)
+
+
 def test_a_trial_is_in_full_precision_whatever_the_training_is():
     net, seen = tiny_causal_lm("llama"), set()
     net.model.register_forward_hook(lambda *_: seen.add(torch.get_float32_matmul_precision()))
