@@ -102,7 +102,7 @@ class Checking:
             before = len(self.problems)
             if name in known:
                 found[name] = self.value(f"{key}.{name}", node, known[name])
-            elif self._is_in_source(expected, name):
+            elif self._may_take(expected, name):
                 found[name] = node.plain()
             else:
                 complete = False
@@ -132,16 +132,17 @@ class Checking:
         few = f"; {'there are' if place else f'{key} has'} {', '.join(names)}" if 0 < len(names) <= _FEW else ""
         return f"unknown {what} {full}{place}{few}."
 
-    def _is_in_source(self, expected: dict[str, Any], name: str) -> bool:
-        """Whether the class takes the key all the same: of a newer version, or changed after the schema was written."""
-        above = [static_signature.of_class(expected.get("x-home", ""))]
-        while above:
-            if (one := above.pop()) is None:
-                continue
-            if name in static_signature.names(one):
+    def _may_take(self, expected: dict[str, Any], name: str) -> bool:
+        """Whether the class takes the key all the same: added after the schema was written, or by another patch."""
+        paths = [expected.get("x-home", "")]
+        for path in paths:  # and those of its bases, as they are found
+            if path.startswith("zoo."):
+                found = self.schema.source(path)
+                if found and name in found.properties:
+                    return True
+                paths += found.bases if found else []
+            elif not self.schema.is_exact and not nearest_word(name, expected["properties"]):
                 return True
-            bases = [base for base in static_signature.bases(one) if isinstance(base, static_signature.Source)]
-            above += [base for base in bases if base.path.startswith("zoo.") or not self.schema.is_exact]
         return False
 
     # Classes ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.command.settings.problems import MISSING, Problem
+from zoo.files.endings import PACKED, TABLES, TEXTS
 from zoo.files.paths import exists, follow, nearest_file
 
 VARIABLES = {
@@ -17,21 +18,7 @@ VARIABLES = {
     "ZOO_ASSETS": "tests only: folder with real weights and data",
 }
 """Environment variables that zoo reads itself."""
-_FILES = {
-    ".txt",
-    ".csv",
-    ".tsv",
-    ".jsonl",
-    ".json",
-    ".parquet",
-    ".npz",
-    ".safetensors",
-    ".png",
-    ".jpg",
-    ".gz",
-    ".zst",
-    ".zip",
-}
+_FILES = {*TABLES, *TEXTS, *PACKED, ".npz", ".safetensors", ".png", ".jpg", ".zip"}
 _DEVICES = ("nvidia*", "dxg", "kfd", "nvhost*", "nvmap", "davinci*", "accel*")
 
 

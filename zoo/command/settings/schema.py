@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -77,46 +78,40 @@ class Schema:
         name = self.name(path, base)
         if name and not name.startswith(self._others or "\0"):
             return self.definitions[name]
-        try:
-            found = static_signature.find(name or path)
-        except static_signature.NotThereError:
-            return None
+        found = self.source(name or path)
         known = self._of_source(found, base) if found else None
         return known or (self._of_class(path, base) if self.may_import else None)
 
-    def _of_source(self, found: static_signature.Source, base: str) -> dict[str, Any] | None:
+    def source(self, path: str) -> static_signature.Signature | None:
+        """What the source of a class says; None where it says nothing for certain, or is not there."""
+        with suppress(static_signature.NotThereError):
+            return static_signature.find(path)
+        return None
+
+    def _of_source(self, found: static_signature.Signature, base: str) -> dict[str, Any] | None:
         """With what its bases take, as far as it passes it on to them."""
-        own = static_signature.arguments(found)
-        if own is None:
-            return None
-        for name in [*own.properties][: GIVEN.get(base, 0)]:
-            del own.properties[name]
-        above = [self._of_base(one, base) for one in static_signature.bases(found)]
+        above = [self.definition(path, base) if path else None for path in found.bases]
         if None in above:
             return None
-        summary, about = static_signature.docs(found)
-        properties = {n: {**p, **({"description": about[n]} if n in about else {})} for n, p in own.properties.items()}
-        required, rules, shorthands = [n for n in own.required if n in properties], list[Any](), dict[str, str]()
+        own = [*found.properties][GIVEN.get(base, 0) :]
+        properties = {name: found.properties[name] for name in own}
+        required, rules, shorthands = [name for name in found.required if name in own], list[Any](), dict[str, str]()
         for known in filter(None, above):
-            theirs = {n: p for n, p in known["properties"].items() if n not in own.fixed and n not in own.properties}
             shorthands |= known.get("x-shorthands", {})
-            if own.passes_on:
+            if found.passes_on:
+                theirs = {n: p for n, p in known["properties"].items() if n not in found.fixed | {*found.properties}}
                 properties |= theirs
-                required += [n for n in known["x-required"] if n in theirs]
+                required += [name for name in known["x-required"] if name in theirs]
                 rules += known.get("x-rules", [])
         return {
-            "description": summary,
+            "description": found.summary,
             "properties": properties,
             "x-required": required,
             "x-rules": rules,
             "x-base": next((known["x-base"] for known in above if known and known["x-base"]), ""),
             "x-home": found.path,
-            "x-shorthands": shorthands | (found.constant("shorthands") or {}),
+            "x-shorthands": shorthands | found.shorthands,
         }
-
-    def _of_base(self, found: static_signature.Source | str, base: str) -> dict[str, Any] | None:
-        path = found if isinstance(found, str) else found.path
-        return self.definition(path, base) if path else None
 
     def _of_class(self, path: str, base: str) -> dict[str, Any] | None:
         from zoo.command.settings import write_schema

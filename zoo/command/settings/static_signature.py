@@ -1,46 +1,45 @@
 """The signature of a class, read from its source: nothing is imported or run.
 
 Where something cannot be known (a base out of reach, arguments that are passed on in some other way), the answer is
-that it is not known, and the parser has the last word.
+that it is not known, and the class itself is asked after the imports.
 """
 
 import ast
 import importlib.util
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 _NAMES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean", "None": "null"}
 _FAR = 8
+"""Imports that are followed, one behind the other."""
 _MAY_DEFINE = r"import \*|__getattr__|globals\(|setattr\(|exec\("
 """What in a module may give it names that are not written in it."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """A class in its file."""
+@dataclass
+class Signature:
+    """What a constructor takes. A class without one passes everything on.
 
-    module: str
-    node: ast.ClassDef = field(compare=False)
-    tree: ast.Module = field(compare=False)
+    Args:
+        path: of the class, where it is written.
+        properties: by name, with type, default and description where they are plain.
+        bases: dotted paths, as far as they are known; "" where not.
+        passes_on: whether further keywords go to the bases' constructors.
+        fixed: what it passes to them itself.
+        shorthands: of a data module.
+    """
 
-    @property
-    def path(self) -> str:
-        return f"{self.module}.{self.node.name}"
-
-    def method(self, name: str) -> ast.FunctionDef | None:
-        return next((n for n in self.node.body if isinstance(n, ast.FunctionDef) and n.name == name), None)
-
-    def constant(self, name: str) -> Any:
-        """What the class body assigns to the name, if it is written out."""
-        for node in self.node.body:
-            targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-            if any(isinstance(t, ast.Name) and t.id == name for t in targets):
-                return _literal(getattr(node, "value", None))
-        return None
+    path: str
+    summary: str
+    properties: dict[str, dict[str, Any]]
+    required: list[str]
+    bases: list[str]
+    passes_on: bool
+    fixed: set[str]
+    shorthands: dict[str, str]
 
 
 class NotThereError(Exception):
@@ -56,94 +55,49 @@ class NotThereError(Exception):
         self.word, self.known = word, known
 
 
-def find(path: str, far: int = _FAR) -> Source | None:
-    """The class of a dotted path; None where that cannot be told without importing.
+def find(path: str, far: int = _FAR) -> Signature | None:
+    """Of the class of a dotted path; None where it cannot be told without importing.
 
     Raises:
         NotThereError: no such module or class.
     """
     module, _, name = path.rpartition(".")
-    if not module or not far:
+    file = _file(module) if module and far else None
+    tree = _parsed(file) if file else None
+    if file is None or tree is None:
         return None
-    module = _home(module, name)
-    file = _file(module)
-    if file is None or file.suffix != ".py":
-        return None
-    return _in_module(module, file, name, far)
-
-
-def of_class(path: str) -> Source | None:
-    """As `find`, for a class that is there."""
-    try:
-        return find(path)
-    except NotThereError:
-        return None
-
-
-def _in_module(module: str, file: Path, name: str, far: int) -> Source | None:
-    tree = _parsed(file)
-    if tree is None:
-        return None
+    is_package = file.name == "__init__.py"
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     if name in classes:
-        return Source(module, classes[name], tree)
-    for node in tree.body:
-        for alias in node.names if isinstance(node, ast.ImportFrom) else []:
-            if (alias.asname or alias.name) == name:
-                return _imported(module, file, node, alias.name, far)  # type: ignore[arg-type]
-    if file.name == "__init__.py" or re.search(rf"\b{re.escape(name)}\b|{_MAY_DEFINE}", ast.unparse(tree)):
+        return _signature(classes[name], module, is_package, tree)
+    if origin := _imported(name, module, is_package, tree):
+        try:
+            return find(origin, far - 1)
+        except NotThereError:
+            return None
+    if is_package or re.search(rf"\b{re.escape(name)}\b|{_MAY_DEFINE}", ast.unparse(tree)):
         return None
     raise NotThereError(f"{module} ({file.name}) has no class {name}", name, [*classes])
 
 
-def _imported(module: str, file: Path, node: ast.ImportFrom, name: str, far: int) -> Source | None:
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for _ in range(node.level - 1):
-        package = package.rpartition(".")[0]
-    origin = ".".join(filter(None, [package if node.level else "", node.module or ""]))
-    try:
-        return find(f"{origin}.{name}", far - 1)
-    except NotThereError:
-        return None
-
-
-def _home(module: str, name: str) -> str:
-    """Where a public name of zoo lives."""
-    if module == "zoo":
-        import zoo
-
-        return zoo._HOMES.get(name, module)
-    return module
-
-
 def _file(module: str) -> Path | None:
-    """The file of a module, without importing its parents.
+    """The file of a module, without importing its parents; None where it cannot be told.
 
     Raises:
-        NotThereError: there is none.
+        NotThereError: there is no module of its first name.
     """
     first, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(first)
     except (ImportError, ValueError):
         return None
-    here = sorted(p.stem for p in Path().glob("*.py"))
     if spec is None:
+        here = sorted(path.stem for path in Path().glob("*.py"))
         raise NotThereError(f"there is no module {first} here, nor is one installed", first, here)
-    for i, part in enumerate(rest, 1):
-        if spec.submodule_search_locations is None:
-            return None  # an attribute of a module
-        parents, name = spec, ".".join([first, *rest[:i]])
-        spec = PathFinder.find_spec(name, parents.submodule_search_locations)
-        if spec is None:
-            if parents.origin and (tree := _parsed(Path(parents.origin))) and tree.body:
-                return None  # it may be defined in the package's own file
-            raise NotThereError(f"{'.'.join([first, *rest[: i - 1]])} has no module {part}", part, _modules(parents))
-    return Path(spec.origin).absolute() if spec.origin and spec.has_location else None
-
-
-def _modules(spec: Any) -> list[str]:
-    return sorted(p.stem for folder in spec.submodule_search_locations for p in Path(folder).glob("[a-z]*"))
+    folders = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
+    files = [file for folder in folders for file in (folder / "__init__.py", folder.with_suffix(".py"))]
+    own = [Path(spec.origin).absolute()] if spec.origin and spec.has_location and not rest else []
+    return next((file for file in own or files if file.suffix == ".py" and file.is_file()), None)
 
 
 @cache
@@ -154,114 +108,90 @@ def _parsed(file: Path) -> ast.Module | None:
         return None
 
 
-# Signatures -----------------------------------------------------------------------------------------------------
+def _imported(name: str, module: str, is_package: bool, tree: ast.Module) -> str:
+    """Where a name of a module is imported from; "" where it is not imported there."""
+    inside = [node.body for node in tree.body if isinstance(node, (ast.If, ast.Try))]  # as `if TYPE_CHECKING`
+    for node in [*tree.body, *(inner for body in inside for inner in body)]:
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        for alias in node.names:
+            if (alias.asname or alias.name.partition(".")[0]) != name:
+                continue
+            if isinstance(node, ast.Import):
+                return alias.name if alias.asname else name
+            parts = module.split(".")
+            above = parts[: len(parts) - node.level + is_package] if node.level else []
+            return ".".join([*above, *filter(None, [node.module]), alias.name])
+    return ""
 
 
-def bases(source: Source) -> list[Source | str]:
-    """The direct bases: their source where it is found, else the dotted path as far as it is known ("" for not)."""
-    found: list[Source | str] = []
-    for base in source.node.bases:
-        path = _dotted(base, source)
-        try:
-            found.append((find(path) if path else None) or path)
-        except NotThereError:
-            found.append("")
-    return found
-
-
-def _dotted(node: ast.expr, source: Source) -> str:
-    """What a name in a file stands for, by the file's imports."""
-    first, _, rest = ast.unparse(node).partition(".")
-    if not first.isidentifier():
-        return ""
-    for imported in source.tree.body:
-        for alias in imported.names if isinstance(imported, (ast.Import, ast.ImportFrom)) else []:
-            origin = f"{imported.module}." if isinstance(imported, ast.ImportFrom) else ""
-            if (alias.asname or alias.name) == first and not getattr(imported, "level", 0):
-                return f"{origin}{alias.name}" + (f".{rest}" if rest else "")
-            if not origin and not alias.asname and alias.name.partition(".")[0] == first:
-                return ast.unparse(node)
-    return f"{source.module}.{ast.unparse(node)}"
-
-
-@dataclass
-class Arguments:
-    """What a constructor takes.
-
-    Args:
-        properties: by name, with type and default where they are plain.
-        passes_on: whether further keywords go to the bases' constructors.
-        fixed: what it passes to them itself.
-    """
-
-    properties: dict[str, dict[str, Any]]
-    required: list[str]
-    passes_on: bool
-    fixed: set[str]
-
-
-def arguments(source: Source) -> Arguments | None:
-    """Of the class's own constructor; None where it is not a plain one. A class without one passes everything on."""
-    init = source.method("__init__")
-    if any("dataclass" in ast.unparse(decorator) for decorator in source.node.decorator_list):
-        fields = [node for node in source.node.body if isinstance(node, ast.AnnAssign)]
-        pairs: list[tuple[str, ast.expr | None, ast.expr | None]]
-        pairs = [(ast.unparse(node.target), node.annotation, node.value) for node in fields]
-        passed: tuple[bool, set[str]] | None = (True, set())
-    elif init is None:
-        return Arguments({}, [], True, set()) if source.method("__new__") is None else None
-    elif init.decorator_list or init.args.vararg or init.args.posonlyargs:
+def _signature(node: ast.ClassDef, module: str, is_package: bool, tree: ast.Module) -> Signature | None:
+    """None where the constructor is not a plain one."""
+    methods = {found.name: found for found in node.body if isinstance(found, ast.FunctionDef)}
+    init = methods.get("__init__", _PLAIN)
+    passed = _passed_on(init)
+    if passed is None or "__new__" in methods or init.decorator_list or init.args.vararg or init.args.posonlyargs:
         return None
-    else:
-        named = init.args.args[1:]
-        defaults = [*[None] * (len(named) - len(init.args.defaults)), *init.args.defaults, *init.args.kw_defaults]
-        pairs = [(a.arg, a.annotation, d) for a, d in zip([*named, *init.args.kwonlyargs], defaults, strict=True)]
-        passed = _passed_on(init)
-    if passed is None:
-        return None
-    properties = {name: {**describe(hint), **_default(default)} for name, hint, default in pairs}
-    return Arguments(properties, [name for name, _, default in pairs if default is None], *passed)
+    named = init.args.args[1:]
+    values = [*[None] * (len(named) - len(init.args.defaults)), *init.args.defaults, *init.args.kw_defaults]
+    arguments = [(a.arg, a.annotation, v) for a, v in zip([*named, *init.args.kwonlyargs], values, strict=True)]
+    assigned = [found for found in node.body if isinstance(found, ast.AnnAssign)]
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        arguments = [(ast.unparse(found.target), found.annotation, found.value) for found in assigned]
+    summary, about = _docs(node)
+    shorthands = [_literal(found.value) for found in assigned if ast.unparse(found.target) == "shorthands"]
+    return Signature(
+        path=f"{module}.{node.name}",
+        summary=summary,
+        properties={name: {**_type(hint), **_default(v), **about.get(name, {})} for name, hint, v in arguments},
+        required=[name for name, _, value in arguments if value is None],
+        bases=[_dotted(base, module, is_package, tree) for base in node.bases],
+        passes_on=passed[0],
+        fixed=passed[1],
+        shorthands=shorthands[0] if shorthands else {},
+    )
+
+
+_PLAIN: Any = ast.parse("def __init__(self, **kwargs): super().__init__(**kwargs)").body[0]
+"""What a class without a constructor has."""
+
+
+def _dotted(base: ast.expr, module: str, is_package: bool, tree: ast.Module) -> str:
+    """What the name of a base stands for, by the imports of its file."""
+    first, dot, rest = ast.unparse(base).partition(".")
+    origin = _imported(first, module, is_package, tree) or f"{module}.{first}"
+    return f"{origin}{dot}{rest}" if first.isidentifier() else ""
 
 
 def _passed_on(init: ast.FunctionDef) -> tuple[bool, set[str]] | None:
     """Whether **kwargs go to super().__init__, and what else does; None where they may go elsewhere."""
+    if init.args.kwarg is None:
+        return False, set()
     calls = [node for node in ast.walk(init) if isinstance(node, ast.Call)]
     call = next((node for node in calls if ast.unparse(node.func) == "super().__init__"), None)
-    name = init.args.kwarg.arg if init.args.kwarg else None
-    if name is None:
-        return False, set()
+    name = init.args.kwarg.arg
     uses = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(init))
-    passes_on = any(k.arg is None and ast.unparse(k.value) == name for k in call.keywords) if call else False
-    if call is None or call.args or not passes_on or uses > 1:
+    if call is None or call.args or uses > 1 or all(k.arg or ast.unparse(k.value) != name for k in call.keywords):
         return None
     return True, {k.arg for k in call.keywords if k.arg}
 
 
-def docs(source: Source) -> tuple[str, dict[str, str]]:
+def _docs(node: ast.ClassDef) -> tuple[str, dict[str, dict[str, Any]]]:
     """The first paragraph of the docstring, and what it says of each argument (as in this file)."""
-    text = ast.get_docstring(source.node) or ""
+    text = ast.get_docstring(node) or ""
     about = re.split(r"^    (\w+): ", text.partition("Args:\n")[2].partition("\n\n")[0], flags=re.M)
+    described = zip(about[1::2], about[2::2], strict=True)
     return " ".join(text.partition("\n\n")[0].split()), {
-        name: " ".join(said.split()) for name, said in zip(about[1::2], about[2::2], strict=True)
+        name: {"description": " ".join(said.split())} for name, said in described
     }
 
 
-def names(source: Source) -> set[str]:
-    """Arguments that the class's own constructor has, whatever else it does."""
-    init = source.method("__init__")
-    known = arguments(source)
-    own = {arg.arg for arg in [*init.args.args, *init.args.kwonlyargs]} if init else set()
-    return own | ({*known.properties} if known else set())
-
-
-def describe(hint: ast.expr | None) -> dict[str, Any]:
+def _type(hint: ast.expr | None) -> dict[str, Any]:
     """The schema of an annotation made of plain types; {} for others."""
-    if isinstance(hint, ast.Constant) and hint.value is None:
-        return {"type": "null"}
-    if isinstance(hint, ast.Name) and hint.id in _NAMES:
-        return {"type": _NAMES[hint.id]}
+    if isinstance(hint, (ast.Constant, ast.Name)) and (kind := _NAMES.get(ast.unparse(hint))):
+        return {"type": kind}
     if isinstance(hint, ast.BinOp) and isinstance(hint.op, ast.BitOr):
-        either = [describe(hint.left), describe(hint.right)]
+        either = [_type(hint.left), _type(hint.right)]
         return {} if {} in either else {"anyOf": [b for one in either for b in one.get("anyOf", [one])]}
     if isinstance(hint, ast.Subscript) and ast.unparse(hint.value).rpartition(".")[2] == "Literal":
         choices = _literal(hint.slice)
@@ -271,7 +201,7 @@ def describe(hint: ast.expr | None) -> dict[str, Any]:
 
 def _default(node: ast.expr | None) -> dict[str, Any]:
     value = _literal(node)
-    return {"default": value} if value is not None or (isinstance(node, ast.Constant) and node.value is None) else {}
+    return {"default": value} if value is not None or (node and ast.unparse(node) == "None") else {}
 
 
 def _literal(node: ast.AST | None) -> Any:
