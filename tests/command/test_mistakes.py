@@ -79,7 +79,7 @@ IN_FILES: dict[str, tuple[str, str, str]] = {  # what is in the config; what is 
     'an optimizer': ('AdamW', 'AdamWW', 'model.optimizer … AdamWW … c.yaml:6 … torch.optim.AdamW?'),
     'text for a rate': ('lr: 0.001', 'lr: fast', "model.optimizer.lr … 'fast' … c.yaml:6"),
     'too few values': ('lr: 0.001', 'betas: [0.9]', 'model.optimizer.betas … 1 … c.yaml:6 … 2'),
-    'no optimizer': ('    optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.001}}\n', '', 'model.optimizer … zoo.CausalLM … c.yaml:2'),
+    'an argument that is needed': ('max_epochs: 1', 'max_epochs: 1, callbacks: [{class_path: lightning.pytorch.callbacks.EarlyStopping}]', 'trainer.callbacks[0].monitor … lightning.pytorch.callbacks.EarlyStopping at c.yaml:10 needs it'),
     'a task': ('zoo.CausalLM', 'zoo.CausalML', 'CausalML … c.yaml:2 … zoo.CausalLM?'),
     'data for a task': ('zoo.CausalLM', 'zoo.TextData', 'zoo.TextData … c.yaml:2 … Task … zoo.CausalLM, zoo.ImageClassification'),
     'class_path': ('class_path: zoo.CausalLM', 'clas_path: zoo.CausalLM', 'model.clas_path … c.yaml:2 … class_path?'),
