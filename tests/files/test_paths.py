@@ -10,13 +10,74 @@ import pytest
 from zoo.files import paths, processes
 
 
-def test_a_pointer_leads_on_to_what_it_names(tmp_path: Path):
-    (tmp_path / "gpt2" / "3" / "model").mkdir(parents=True)
-    paths.point(tmp_path / "latest", tmp_path / "gpt2" / "3")
-    assert paths.follow(tmp_path / "latest" / "model") == tmp_path / "gpt2" / "3" / "model"
+@pytest.fixture(params=["with links", "without links"])
+def links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the system has symbolic links."""
+    if request.param == "without links":
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise OSError("a required privilege is not held by the client")
+
+        monkeypatch.setattr(os, "symlink", refuse)
+    return bool(request.param == "with links")
 
 
-def test_pointer_and_target_can_be_moved_together(tmp_path: Path):
+def test_a_pointer_leads_on_to_what_it_names(tmp_path: Path, links: bool):
+    for number in ("2", "3"):
+        (tmp_path / "gpt2" / number / "model").mkdir(parents=True)
+        paths.point(tmp_path / "latest", tmp_path / "gpt2" / number)
+        assert paths.follow(tmp_path / "latest" / "model") == tmp_path / "gpt2" / number / "model"
+    assert (tmp_path / "latest").is_symlink() == links
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_pointer_to_a_folder_is_one_that_every_program_follows(tmp_path: Path):
+    (tmp_path / "gpt2/3/model").mkdir(parents=True)
+    (tmp_path / "latest").write_text("gpt2/2\n")  # as a system without links has it
+    paths.point(tmp_path / "latest", tmp_path / "gpt2/3")
+    assert (tmp_path / "latest/model").is_dir()
+
+
+def test_a_pointer_whose_target_is_gone_leads_there_all_the_same(tmp_path: Path, links: bool):
+    (tmp_path / "gpt2").mkdir()
+    paths.point(tmp_path / "latest", tmp_path / "gpt2")
+    (tmp_path / "gpt2").rmdir()
+    assert paths.follow(tmp_path / "latest") == tmp_path / "gpt2"
+
+
+POINTING = """
+import sys
+from pathlib import Path
+from zoo.files import paths
+for _ in range(300):
+    paths.point(Path("latest"), Path(sys.argv[1]))
+"""
+
+
+def test_two_processes_that_point_at_once_leave_no_moment_without_a_pointer(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    paths.point(tmp_path / "latest", tmp_path / "a")
+    both = [subprocess.Popen([sys.executable, "-c", POINTING, name], cwd=tmp_path) for name in ("a", "b")]
+    while any(process.poll() is None for process in both):
+        assert paths.follow(tmp_path / "latest") in (tmp_path / "a", tmp_path / "b")
+        assert (tmp_path / "latest").is_dir()
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "latest"]
+
+
+def test_what_a_kill_left_of_a_link_is_swept_and_not_what_it_leads_to(tmp_path: Path):
+    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2/weights").write_text("kept")
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left = tmp_path / f".latest.{processes.here()}.{gone.stdout.strip()}.tmp"
+    left.symlink_to("gpt2", target_is_directory=True)
+    paths.sweep(tmp_path)
+    assert not left.is_symlink()
+    assert (tmp_path / "gpt2/weights").read_text() == "kept"
+
+
+def test_pointer_and_target_can_be_moved_together(tmp_path: Path, links: bool):
     (tmp_path / "a" / "gpt2").mkdir(parents=True)
     paths.point(tmp_path / "a" / "latest", tmp_path / "a" / "gpt2")
     (tmp_path / "a").rename(tmp_path / "b")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and pointers: small text files that name another path, on every system."""
+"""Files that are whole or not there, and pointers: links, or small text files that name another path."""
 
 import difflib
 import os
@@ -106,7 +106,7 @@ def _is_old(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
@@ -118,8 +118,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def point(pointer: Path, target: Path) -> None:
-    """Make `pointer` lead to `target`, by the way from its own folder, so that both can be moved together."""
-    write_text(pointer, Path(os.path.relpath(target, pointer.parent)).as_posix() + "\n")
+    """Make `pointer` lead to `target`, by the way from its own folder, so that both can be moved together.
+
+    To a folder it is a symbolic link, which every program follows, where the system has them. It changes in one piece.
+    """
+    way = Path(os.path.relpath(target, pointer.parent)).as_posix()
+    if not (target.is_dir() and _link(pointer, way)):
+        write_text(pointer, f"{way}\n")
+
+
+def _link(pointer: Path, way: str) -> bool:
+    """Whether there could be a link. Windows wants a right for it, and some disks have none."""
+    with suppress(OSError), _beside(pointer) as beside:
+        os.symlink(way, beside, target_is_directory=True)
+        os.replace(beside, pointer)
+        _sync_folder(pointer.parent)
+        return True
+    return False
 
 
 def expanded(path: str | Path) -> Path:
@@ -148,7 +163,11 @@ def follow(path: str | Path) -> Path:
 
 
 def _target(path: Path) -> Path:
-    if path.suffix or path.name not in ("latest", "last", "best") or not exists(path) or not path.is_file():
+    if path.suffix or path.name not in ("latest", "last", "best"):
+        return path
+    if path.is_symlink():
+        return Path(os.path.normpath(path.parent / os.readlink(path)))
+    if not exists(path) or not path.is_file():
         return path
     with open(path, "rb") as file:
         name = file.read(_LONGEST).decode("utf-8", errors="replace").replace("\0", "").strip()

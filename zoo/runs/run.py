@@ -87,7 +87,7 @@ def find(run: str | os.PathLike[str] | None = None, flag: str = "--run") -> Path
 
 
 def _found(run: str | os.PathLike[str] | None, flag: str) -> Path:
-    is_latest = run is None or Path(run) == RUNS / "latest"
+    is_latest = run is None or Path(run) in (RUNS / "latest", Path("latest"))
     if is_latest and (usable := _latest()):
         return usable
     asked = [RUNS / "latest"] if run is None else [Path(run), RUNS / run]
