@@ -63,9 +63,9 @@ def test_runs_have_task_state_metrics_and_size(runs: Path, zoo_command: Any):
     lock = Lock(runs / "gpt2" / "3")
     rows = {line.split()[0]: line for line in zoo_command("runs")[1].splitlines()}
     lock.release()
-    assert "zoo.CausalLM  finished, step 40" in rows["runs/gpt2/1"]
+    assert "zoo.CausalLM  finished" in rows["runs/gpt2/1"]
     assert "fit: loss 3.25, perplexity 25.8" in rows["runs/gpt2/1"]
-    assert "stopped at step 30" in rows["runs/gpt2/2"]
+    assert rows["runs/gpt2/2"].split()[2:5] == ["stopped", "30", "–"]
     assert "5 MB" in rows["runs/gpt2/2"]
     assert f"running (PID {os.getpid()})" in rows["runs/gpt2/3"]
 

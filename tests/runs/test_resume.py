@@ -246,4 +246,4 @@ def test_a_default_that_no_config_can_hold_stays_with_its_class(here: Path, zoo_
     settings = run.settings(FOLDER)
     assert "optimizer" not in settings["model"]["init_args"]
     assert settings["model"]["init_args"]["warmup_steps"] == 0
-    assert zoo_command("fit", "--resume", "first", "--trainer.max_steps=4")[0] == 0
+    assert zoo_command("fit", "--resume", "first", "--trainer.max_steps=4", "--allow-change=trainer.max_steps")[0] == 0

@@ -54,6 +54,9 @@ def words(typed: list[str]) -> list[str]:
         return _begun([*COMMANDS, *OTHERS], word)
     if before[0] == "init":
         return _begun(list(USES) if before[-1] == "--use" else ["text", "images", "--use", "--out"], word)
+    if before[0] == "runs":
+        found = _values("run", before)
+        return _begun([*found, "compare", "remove"] if len(before) == 1 else found, word)
     if before[0] == "completion":
         return _begun(["bash", "zsh"], word)
     if before[0] not in COMMANDS:

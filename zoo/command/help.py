@@ -25,7 +25,7 @@ start
   zoo init TASK                     write a commented config for a task: text, images
   zoo list                          list tasks, data modules, callbacks and configs
 inspect
-  zoo runs                          list runs with their best metric, state and size
+  zoo runs                          list runs with their metrics, compare them, remove them
   zoo doctor                        check whether this machine can train, and what is missing
   zoo schema                        write the schema by which editors check configs
   zoo completion bash|zsh           print completion for your shell

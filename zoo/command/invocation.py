@@ -59,11 +59,11 @@ class Request:
             known = _ELSEWHERE.get(command, "")
             near = f"; did you mean {known}?" if known else nearest(command, [*COMMANDS, *OTHERS])
             raise ConfigError(f"there is no zoo {command}{near} zoo --help lists them.")
-        name, flags = _take(flags, "--name")
-        asked, flags = _take(flags, "--run")
-        resume, flags = _take(flags, "--resume", optional=True)
+        name, flags = take(flags, "--name")
+        asked, flags = take(flags, "--run")
+        resume, flags = take(flags, "--resume", optional=True)
         allowed = []
-        while (key := _take(flags, "--allow-change")) != (None, flags):
+        while (key := take(flags, "--allow-change")) != (None, flags):
             allowed.append(str(key[0]))
             flags = key[1]
         configs = _values(flags, "--config")
@@ -148,7 +148,7 @@ def _resolved(flag: str) -> str:
     return f"{name}{equals}{target.as_posix()}" if target != here else flag
 
 
-def _take(flags: list[str], name: str, optional: bool = False) -> tuple[str | None, list[str]]:
+def take(flags: list[str], name: str, optional: bool = False) -> tuple[str | None, list[str]]:
     """The value of a flag ("" for none, if it is optional) and the flags without it."""
     for i, flag in enumerate(flags):
         if flag.startswith(f"{name}="):

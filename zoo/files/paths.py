@@ -53,6 +53,17 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
     _sync_folder(path.parent)
 
 
+def remove_folder(path: Path, by_way_of: Path) -> None:
+    """Delete a folder, which is gone at once for whoever looks.
+
+    Args:
+        by_way_of: a name beside which it lies while it is deleted; a kill leaves it to `sweep`.
+    """
+    with _beside(by_way_of) as beside:
+        path.rename(beside)
+        shutil.rmtree(beside)
+
+
 def _sync_folder(path: Path) -> None:
     if hasattr(os, "O_DIRECTORY"):  # where a directory can be opened, its new entry can be made durable too
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -45,20 +45,21 @@ def check(made_with: Mapping[str, Any], now: Mapping[str, Any], allowed: Collect
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a config that decide what is computed, by the names that the command line has for them."""
-    return without(dict(_leaves(config, "")), _FREE)
+    return without(dict(leaves(config)), _FREE)
 
 
 def without(settings: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if not _is_below(key, keys)}
 
 
-def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of a config, by the name that the command line has for it."""
     if not isinstance(node, Mapping):
         yield key, node
         return
     for name, value in node.items():
         inside = key if name in ("class_path", "init_args", "dict_kwargs") else f"{key}.{name}" if key else str(name)
-        yield from _leaves(value, inside)
+        yield from leaves(value, inside)
 
 
 def _tops(keys: list[str]) -> list[str]:

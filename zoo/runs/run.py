@@ -25,7 +25,8 @@ import yaml
 
 from zoo.errors import ConfigError, DataError, MissingInputError, typed
 from zoo.files import trust
-from zoo.files.paths import exists, follow, point, sweep, write_text
+from zoo.files.paths import exists, follow, point, remove_folder, sweep, write_text
+from zoo.runs.lock import Lock
 
 if TYPE_CHECKING:
     from zoo.task import Task
@@ -60,6 +61,23 @@ def make_latest(folder: Path) -> None:
     point(RUNS / "latest", folder)
 
 
+def remove(folder: Path) -> None:
+    """Delete a run. If it was the latest, the newest of the others is.
+
+    Raises:
+        BusyError: it is in use.
+    """
+    lock = Lock(folder)
+    try:
+        remove_folder(folder, RUNS / f"{folder.parent.name}.{folder.name}")
+    finally:
+        lock.release()
+    with suppress(OSError):
+        folder.parent.rmdir()  # if it was the last of its name
+    if follow(RUNS / "latest") == folder and _latest() is None:
+        (RUNS / "latest").unlink(missing_ok=True)
+
+
 def tidy(folder: Path) -> None:
     """Remove what commands that were killed had begun to write in a run's directory."""
     for place in (RUNS, folder, *(path for path in folder.glob("*") if path.is_dir())):
@@ -77,7 +95,7 @@ def find(run: str | os.PathLike[str] | None = None, flag: str = "--run") -> Path
         MissingInputError: there is no such run; names those that there are.
         DataError: a zoo with other names in its files wrote it.
     """
-    folder = _found(run, flag)
+    folder = named(run, flag)
     if is_of_another_format(folder):
         raise DataError(
             f"{folder} was written by a version of zoo whose names differ (CHANGELOG.md), so it does not load. "
@@ -86,7 +104,8 @@ def find(run: str | os.PathLike[str] | None = None, flag: str = "--run") -> Path
     return folder
 
 
-def _found(run: str | os.PathLike[str] | None, flag: str) -> Path:
+def named(run: str | os.PathLike[str] | None, flag: str) -> Path:
+    """As `find`, of any version."""
     is_latest = run is None or Path(run) in (RUNS / "latest", Path("latest"))
     if is_latest and (usable := _latest()):
         return usable
