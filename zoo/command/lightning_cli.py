@@ -317,7 +317,7 @@ def surroundings(signals: Signals) -> Iterator[None]:
     """What a command runs in: signals end it in good order, libraries are quiet, and no lock outlives it.
 
     Raises:
-        UserError: for whatever a user can mend, also where a library has wrapped it.
+        UserError: for whatever a user can fix, also where a library has wrapped it.
     """
     with output.patient(), signals, silenced_warnings.quiet(), lock.all_released():
         try:

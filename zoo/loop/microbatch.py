@@ -1,4 +1,4 @@
-"""Law 1 and law 2: a batch in pieces, with the gradient of the whole.
+"""A batch in micro-batches, with the gradient of the whole batch.
 
 B samples in the batch · n samples in a piece
 """

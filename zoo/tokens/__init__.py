@@ -1,1 +1,1 @@
-"""From texts and conversations to windows of token ids."""
+"""From texts and conversations to sequences of token ids."""

@@ -1,4 +1,4 @@
-"""Conversations as the text that a model's own chat template makes of them, and which parts of it are learned."""
+"""Conversations as the text that a model's own chat template makes of them, and which parts of it carry loss."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""Settings, merged and checked before anything heavy is imported. Nothing in this room imports torch or Lightning."""
+"""Settings, merged and checked before anything heavy is imported. Nothing here imports torch or Lightning."""
