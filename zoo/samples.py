@@ -32,7 +32,7 @@ class TextSample:
 
 @dataclass(frozen=True)
 class CompletionSample:
-    """A prompt and what is to follow it; only the completion is learned."""
+    """A prompt and what is to follow it; only the completion carries loss."""
 
     prompt: str
     completion: str
@@ -40,7 +40,7 @@ class CompletionSample:
 
 @dataclass(frozen=True)
 class ChatSample:
-    """A conversation; what the assistant says in it is learned.
+    """A conversation; what the assistant says in it carries loss.
 
     Args:
         messages: of {"role": "system" | "user" | "assistant" …, "content": text}, and whatever else a chat template

@@ -114,7 +114,7 @@ class Task(Recorded, Display):
         return self._trainer is not None and self.trainer.state.fn == "fit"
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Take over what was learned of the data, before data and network are made. Weights are loaded later."""
+        """Take over what is known from the data, before data and network are made. Weights are loaded later."""
         self.data_state = checkpoint["zoo"]["data_state"]
         self.restored = checkpoint["zoo"].get("is_whole", True)
 
@@ -179,7 +179,7 @@ class Task(Recorded, Display):
 
         Called on the whole batch of this process, on the CPU, before it is cut: once a step in training, once a batch
         in evaluation and prediction. Draws from `draws` and nothing else: `draws.each` gives a sample the same noise in
-        whatever batch, piece or process it is, a new one at every step of training, and always the same in evaluation.
+        whatever batch, micro-batch or process it is, another at every step of training, always the same in evaluation.
         """
         return batch
 
@@ -204,7 +204,7 @@ class Task(Recorded, Display):
         return [] if self.gradient_checkpointing else ["model.gradient_checkpointing true"]
 
     def trim(self, piece: Batch) -> Batch:
-        """A piece without the padding that only longer samples of other pieces need, on its way to the device."""
+        """A micro-batch without the padding that only longer samples of the others need, on its way to the device."""
         return piece
 
     def prediction_settings(self) -> Any:
@@ -251,7 +251,7 @@ class Task(Recorded, Display):
         optimizer: Any,
         count: Callable[[Batch], Mapping[str, Tensor] | None] | None = None,
     ) -> dict[str, Tensor]:
-        """One step of an optimizer down a loss of the whole batch, in as many pieces as memory asks for.
+        """One step of an optimizer down a loss of the whole batch, in as many micro-batches as memory needs.
 
         Only what the optimizer has is trained in it; all else is as if frozen. One batch may see several of them, of
         several optimizers, or none: what counts as a step of the run is the batch.
@@ -270,7 +270,7 @@ class Task(Recorded, Display):
         return optim.lr_factor(step, total, self.schedule, int(warmup))
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """A batch is prepared and stays in host memory; its pieces move one by one."""
+        """A batch is prepared and stays in host memory; its micro-batches move one by one."""
         return self.prepared(batch, prepare.split_in_hand(self.trainer), self.global_step)
 
     def prepared(self, batch: Batch, split: Split, step: int = 0) -> Batch:
@@ -291,7 +291,7 @@ class Task(Recorded, Display):
         self.train()  # transformers hands its pretrained networks over in eval mode, and Lightning leaves them so
         check_trainable_is_32_bit(self)
         if self.compile_network:
-            self.to_compile().compile(dynamic=True)  # one graph for pieces of any size
+            self.to_compile().compile(dynamic=True)  # one graph for micro-batches of any size
         if self.micro_batch_size == "auto":
             self.micro_batch_size = None
             if probe.is_possible(self):

@@ -197,7 +197,7 @@ def check_nvidia() -> None:
     """Refuse to train on the CPU beside an NVIDIA GPU that torch cannot use.
 
     Raises:
-        ConfigError: the driver shows a GPU, and torch cannot use it: what was found, what is needed, the remedy.
+        ConfigError: the driver shows a GPU, and torch cannot use it: what was found, what is needed, how to fix it.
     """
     if torch.cuda.is_available() or not (gpu := _visible_gpu()):
         return

@@ -18,7 +18,7 @@ def set_all() -> None:
 
 
 def let_gpu_blocks_grow() -> None:
-    """Have torch's allocator grow its blocks instead of adding new ones: pieces of changing sizes leave no holes.
+    """Have torch's allocator grow its blocks instead of adding new ones, so that micro-batches leave no holes.
 
     Only before torch is imported, only where the driver can do it, and unless the user has said something else
     (PYTORCH_ALLOC_CONF). Under WSL2 many drivers cannot: the first allocation fails

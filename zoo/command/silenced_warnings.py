@@ -21,7 +21,7 @@ WARNINGS = {
     ".*It is recommended to use `self.log\\(.*sync_dist=True\\)`.*": "lightning",
     # manual optimization: the learning rate is set by the step, there is no scheduler to warn about.
     ".*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*": "torch",
-    # By design: the task moves batches, so that a training batch can go through the device in pieces.
+    # By design: the task moves batches, so that a training batch can go through the device in micro-batches.
     ".*You have overridden `transfer_batch_to_device`.*": "lightning",
     # Our batches for prediction hold every sample once; the contract tests count them.
     ".*You are using a custom batch sampler.*": "lightning",

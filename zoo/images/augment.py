@@ -140,7 +140,7 @@ def mix(images: Tensor, augmentation: Augmentation, stream: torch.Generator) -> 
         mixed, share = _cutmix(images, partner, share, stream)
     else:
         mixed = torch.empty_like(images)
-        for i, j in enumerate(partner.tolist()):  # one at a time: a batch in 32 bits would take four times its memory
+        for i, j in enumerate(partner.tolist()):  # one at a time: a batch in fp32 would take four times its memory
             mixed[i] = images[i].float().mul_(share).add_(images[j], alpha=1 - share).round_()
     return mixed, partner, torch.full((len(images),), share)
 

@@ -127,7 +127,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _lacking(content: dict[str, Any]) -> str | None:
-    """What a checkpoint of zoo has and this one has not: it was sealed by another program, or by another zoo."""
+    """What a checkpoint of zoo has and this one has not: another program or another zoo wrote it."""
     for part, keys in _PARTS.items():
         kind = list if part == "optimizer_states" else dict
         if not isinstance(content.get(part), kind):

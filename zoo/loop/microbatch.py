@@ -1,6 +1,6 @@
 """A batch in micro-batches, with the gradient of the whole batch.
 
-B samples in the batch · n samples in a piece
+B samples in the batch · n samples in a micro-batch
 """
 
 import math
@@ -44,7 +44,7 @@ def _is_per_sample(value: object) -> bool:
 
 
 def even_sizes(length: int, at_most: int | None) -> list[int]:
-    """As few pieces as possible, as even as possible: 16 with at most 6 is [6, 5, 5]."""
+    """As few micro-batches as possible, as even as possible: 16 with at most 6 is [6, 5, 5]."""
     pieces = math.ceil(length / at_most) if at_most else min(1, length)
     return [length // pieces + (i < length % pieces) for i in range(pieces)]
 
@@ -61,11 +61,11 @@ def exact_sizes(length: int, size: int | None) -> list[int]:
 
 
 Divide = Callable[[int, int | None], list[int]]
-"""Sizes of the pieces of a batch, by its length and the size asked for: `even_sizes` or `exact_sizes`."""
+"""Sizes of the micro-batches of a batch, by its length and the size asked for: `even_sizes` or `exact_sizes`."""
 
 
 def cut(batch: Batch, at_most: int | None, divide: Divide = even_sizes) -> Iterator[tuple[int, Batch]]:
-    """The pieces of a batch in order, each with the index of its first sample."""
+    """The micro-batches of a batch in order, each with the index of its first sample."""
     start = 0
     for size in divide(batch_length(batch), at_most):
         window = slice(start, start + size)
@@ -74,7 +74,7 @@ def cut(batch: Batch, at_most: int | None, divide: Divide = even_sizes) -> Itera
 
 
 def first_sample(piece: Batch, start: int) -> int:
-    """The number of a piece's first sample in its split; `start` for a batch that no loader has made."""
+    """The number of a micro-batch's first sample in its split; `start` for a batch that no loader has made."""
     return piece[INDEX][0] if INDEX in piece else start
 
 
@@ -126,7 +126,7 @@ def _described(value: object) -> str:
 
 @dataclass
 class Totals:
-    """Sums and counts over the pieces seen so far, and the divisors that backward used for them."""
+    """Sums and counts over the micro-batches seen so far, and the divisors that backward used for them."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, Tensor] = field(default_factory=dict)
@@ -153,23 +153,23 @@ def accumulate(
     counts: Mapping[str, Tensor] | None = None,
     divide: Divide = even_sizes,
 ) -> Totals:
-    """Forward and backward of every piece; gradients add up in the parameters.
+    """Forward and backward of every micro-batch; gradients add up in the parameters.
 
     The gradient left behind is that of `sum(total / divisor)`. How many targets the whole batch has is known only after
-    its last piece, so a single pair is divided by a guess (the first piece's count, scaled up, to the nearest power of
-    two, which rounds nothing and keeps 16-bit gradients in range) and `finish` mends it with one factor. Several pairs
-    cannot be mended with one factor: they need `counts` from the start.
+    its last micro-batch. So a single pair is divided by a guess (the count of the first micro-batch, scaled up, to the
+    nearest power of two, which rounds nothing and keeps 16-bit gradients in range), and `finish` corrects it with one
+    factor. Several pairs cannot be corrected with one factor: they need `counts` from the start.
 
     Args:
         at_most: samples that go through the network at a time; None for all.
-        to_device: moves a piece to the device.
-        stream: names the random stream of this step; the piece's first sample is added, so what the network draws
+        to_device: moves a micro-batch to the device.
+        stream: names the random stream of this step; the micro-batch's first sample is added, so what the network draws
             depends on nothing else.
         counts: targets of the whole batch by name, over all processes.
-        divide: into pieces of how many samples.
+        divide: into micro-batches of how many samples.
 
     Raises:
-        ValueError: several pairs, several pieces, and no counts.
+        ValueError: several pairs, several micro-batches, and no counts.
     """
     totals, length = Totals(), batch_length(batch)
     for start, piece in cut(batch, at_most, divide):
@@ -229,10 +229,10 @@ def whole(totals: Totals | None, parameters: Sequence[Parameter], together: Toge
 
 
 def finish(totals: Totals, whole: Whole, parameters: Sequence[Parameter]) -> None:
-    """Turn the gradients of `accumulate` into those of the exact mean, over all pieces and all processes.
+    """Turn the gradients of `accumulate` into those of the exact mean, over all micro-batches and all processes.
 
-    Gradients are reduced only here, after every process has got through all its pieces: a process that has to start
-    over leaves no half-reduced gradient behind.
+    Gradients are reduced only here, after every process has got through all its micro-batches: a process that has to
+    start over leaves no half-reduced gradient behind.
 
     Args:
         totals: of this process, with the divisors that it used.

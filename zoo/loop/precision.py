@@ -22,7 +22,7 @@ class UnscaledFirst(MixedPrecision):
 
 
 def check_trainable_is_32_bit(module: nn.Module) -> None:
-    """Mixed precision computes in 16 bits and learns in 32: an update is often smaller than a 16-bit weight's rounding.
+    """Mixed precision computes in fp16 or bf16 and updates in fp32: an update is often less than a 16-bit rounding.
 
     Raises:
         ConfigError: a trainable parameter has fewer bits.

@@ -37,12 +37,12 @@ _limited: set[torch.device] = set()
 
 
 def micro_batch_sizes(batch: int) -> list[int]:
-    """Sizes of the largest piece over all even cuts of a batch, rising: 16 gives 1, 2, 3, 4, 6, 8, 16."""
+    """Sizes of the largest micro-batch over all even cuts of a batch, rising: 16 gives 1, 2, 3, 4, 6, 8, 16."""
     return sorted({math.ceil(batch / pieces) for pieces in range(1, batch + 1)})
 
 
 def largest(fits: Fits, batch: int) -> tuple[int, int] | None:
-    """The largest piece of an even cut that fits, and its peak in bytes; None if not even one sample does.
+    """The largest micro-batch of an even cut that fits, and its peak in bytes; None if not even one sample does.
 
     Doubles while it fits, so that no try needs much more than twice of what is there, then bisects. What it returns
     has been tried.
@@ -180,8 +180,8 @@ class Probed(Trained, Prepares, Protocol):
 
 
 def training(task: Probed, batch: int, size: int) -> None:
-    """Two steps of the largest batch, in two pieces where a real one has several: with all gradients there, and in
-    the second step the optimizer's state too."""
+    """Two steps of the largest batch, in two micro-batches where a real one has several: with all gradients there, and
+    in the second step the optimizer's state too."""
     task.micro_batch_size = size
     example = prepared(task, task.example_batch(min(2 * size, batch)), "train")
     with task.trainer.precision_plugin.forward_context():

@@ -172,7 +172,7 @@ def accumulate(
     parameters: Sequence[nn.Parameter],
     together: Together,
 ) -> Totals:
-    """`microbatch.accumulate` and `finish`; where memory runs out, of smaller pieces of the same batch.
+    """`microbatch.accumulate` and `finish`; where memory runs out, of smaller micro-batches of the same batch.
 
     Returns the totals over all processes.
     """
@@ -222,9 +222,9 @@ def in_micro_batches(
     work: Callable[[Batch], T],
     *stream: streams.Part,
 ) -> list[T]:
-    """What `work` makes of the batch, or of its pieces from where on memory has run out.
+    """What `work` makes of the batch, or of its micro-batches from where on memory has run out.
 
-    What it draws from the global generators is a function of `stream` and the number of the piece's first sample.
+    What it draws from the global generators is a function of `stream` and the number of the micro-batch's first sample.
     """
 
     def attempt(size: int | None) -> list[T]:

@@ -30,7 +30,7 @@ SMALL = "speech_encoder"
 
 
 def summed_loss(logits: Tensor, frames: Tensor, targets: Tensor, lengths: Tensor, blank: int) -> tuple[Tensor, Tensor]:
-    """CTC loss in 32 bits, summed over the samples, and how many targets they have.
+    """CTC loss in fp32, summed over the samples, and how many targets they have.
 
     A sample with more targets than its frames can show has no loss, and its targets do not count. One without any
     target counts as one: it learns to be silent.

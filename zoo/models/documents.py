@@ -259,7 +259,7 @@ def _has_varlen(device: torch.device) -> bool:
 
 
 def _fits_varlen(query: Tensor, options: Any) -> bool:
-    """Whether it takes this: 16 bits, no dropout."""
+    """Whether it takes this: fp16 or bf16, no dropout."""
     half = _computed_in(query) in (torch.float16, torch.bfloat16)
     return half and not options.get("dropout") and query.shape[-1] <= 256 and _has_varlen(query.device)
 

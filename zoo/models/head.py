@@ -14,17 +14,17 @@ from transformers.activations import ACT2FN, NewGELUActivation
 
 IGNORED = -100
 _LOGITS_AT_ONCE = 2**24
-"""64 MiB in 32 bits."""
+"""64 MiB in fp32."""
 _ON_A_GPU = 2**26
 """Fewer chunks read and write the weight and its gradient less often."""
 _FUSED = getattr(F, "linear_cross_entropy", None)  # torch 2.13
 
 
 def summed_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-    """Cross-entropy of `hidden @ weight.T + bias`, summed over the targets, in 32 bits.
+    """Cross-entropy of `hidden @ weight.T + bias`, summed over the targets, in fp32.
 
-    In training the gradients are computed with the loss, chunk by chunk: in 32 bits by torch's linear_cross_entropy, in
-    16 by `_Chunked`, as torch's function would round the sum to 16 bits.
+    In training the gradients are computed with the loss, chunk by chunk: in fp32 by torch's linear_cross_entropy, in
+    fp16 and bf16 by `_Chunked`, as torch's function would round the sum to 16 bits.
 
     Args:
         hidden: [N, D].
@@ -48,7 +48,7 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, ta
 
 
 class _Chunked(torch.autograd.Function):
-    """The same a chunk at a time. The weight is cast once, and the chunks' gradients of it add up in 32 bits.
+    """The same a chunk at a time. The weight is cast once, and the chunks' gradients of it add up in fp32.
 
     They are computed with the loss, out of the same logits. In float16 they would leave its range there, as no scaler
     has scaled yet: the logits are computed again in the backward pass.
@@ -119,7 +119,7 @@ def _chunk_by_chunk(
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Of [N, V] logits, summed over the targets, in 32 bits."""
+    """Of [N, V] logits, summed over the targets, in fp32."""
     return F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum")
 
 
@@ -130,7 +130,7 @@ def _plain(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor)
 def is_plain(network: Any) -> bool:
     """Whether the logits are the last hidden states times a matrix, and nothing is done to either on the way.
 
-    Tried with four tokens, in 32 bits, at logits of the size that training begins with and at logits in the thousands:
+    Tried with four tokens, in fp32, at logits of the size that training begins with and at logits in the thousands:
     of a soft cap (Gemma 2) nothing is seen at small ones. Networks with weights outside of body and head are not, as
     what is done with those may come later (a learned scale, a bias of zeros).
     """
@@ -211,7 +211,7 @@ def some_tokens(network: Any, count: int) -> Tensor:
 
 
 def fuse_activations(network: nn.Module) -> None:
-    """Compute GPT-2's gelu_new as one kernel: the same formula, without its six intermediates of 32 bits."""
+    """Compute GPT-2's gelu_new as one kernel: the same formula, without its six intermediates in fp32."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, NewGELUActivation):

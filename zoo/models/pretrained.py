@@ -114,7 +114,7 @@ def build_causal_lm(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
-    """The network with the weights of a hub id or folder, in 32 bits.
+    """The network with the weights of a hub id or folder, in fp32.
 
     Raises:
         MissingInputError: it is not there.

@@ -119,7 +119,7 @@ class ImageClassification(Task):
         self.data_state = {"label_names": label_names, "preprocessing": vars(wanted), "network": source.describe()}
 
     def _known(self) -> dict[str, Any]:
-        """What was learned of the training data; of pretrained weights without any, what they know themselves."""
+        """What is known from the training data; of pretrained weights without any, what they know themselves."""
         if not self.data_state:
             source = classifiers.find(self.pretrained or self.architecture or "")
             names = source.label_names() if self.pretrained else None

@@ -97,7 +97,7 @@ class SpeechCTC(Task):
         return alphabets.of_texts([self.vocabulary]) if self.vocabulary else source.alphabet()
 
     def _known(self) -> dict[str, Any]:
-        """What was learned of the training data; before that, what is known without it."""
+        """What is known from the training data; before that, what is known without it."""
         if not self.data_state:
             source = ctc.find(self.pretrained or self.architecture or "")
             if (alphabet := self._given(source)) is None:

@@ -7,14 +7,14 @@ from zoo.samples import ChatSample, CompletionSample
 
 Span = tuple[int, int]
 Rendered = tuple[str, list[Span]]
-"""A text, and the spans of its characters that are learned."""
+"""A text, and the spans of its characters that carry loss."""
 
 
 def rendered(tokenizer: Any, sample: ChatSample | CompletionSample) -> list[Rendered]:
-    """What the assistant says is learned, up to the marker that ends its turn.
+    """What the assistant says carries loss, up to the marker that ends its turn.
 
     A template may treat a turn otherwise once another follows (some drop what was thought). Then the conversation
-    becomes one text for each turn of the assistant, of which that turn alone is learned.
+    becomes one text for each turn of the assistant, of which that turn alone carries loss.
     """
     if isinstance(sample, CompletionSample):
         if tokenizer.chat_template is None:

@@ -22,7 +22,7 @@ _SEAM = re.compile(r"(?<=\S\n)(?=\S)")
 
 
 class TokenProcessor(Processor):
-    """Documents to tokens, each ended by EOS; of conversations and completions also which tokens are learned.
+    """Documents to tokens, each ended by EOS; of conversations and completions also which tokens carry loss.
 
     Args:
         length, stride, packing: of the windows that the tokens are arranged in, see `Windows`.
@@ -119,13 +119,13 @@ class TokenProcessor(Processor):
         return [self._with_loss_mask(text, spans) for text, spans in conversations.rendered(self.tokenizer, sample)]
 
     def _with_loss_mask(self, text: str, spans: list[tuple[int, int]]) -> Item:
-        """Tokens that begin in a span are learned; one that straddles its beginning belongs to what came before."""
+        """Tokens that begin in a span carry loss; one that straddles its beginning belongs to what came before."""
         ids, offsets = templated_tokens(self.tokenizer, text)
         loss_mask = np.zeros(len(ids), dtype=np.uint8)
         for start, stop in spans:
             loss_mask[(offsets[:, 0] >= start) & (offsets[:, 0] < stop) & (offsets[:, 1] > offsets[:, 0])] = 1
         if spans and spans[-1][1] >= len(text.rstrip()) and not self._is_ended(text, ids):
-            count = int((offsets[:, 0] < spans[-1][1]).sum())  # what follows blanks that are not learned never comes
+            count = int((offsets[:, 0] < spans[-1][1]).sum())  # what follows blanks without loss never comes
             ids, loss_mask = [*ids[:count], self.tokenizer.eos_token_id], np.append(loss_mask[:count], np.uint8(1))
         return {"input_ids": np.asarray(ids, dtype=np.int32), "loss_mask": loss_mask}
 

@@ -32,7 +32,7 @@ class Windows(Sequence):
             at least T - stride tokens before it; at T the first token of a segment is no target.
         packing: True for as many segments in a window as fit (best fit, the longest first; Ding et al. 2024,
             arXiv:2404.10830); False for one; "concat" to take all documents as one, which a segment may cross (not
-            where only some tokens are learned).
+            where only some tokens carry loss).
     """
 
     def __init__(self, documents: Any, length: int, stride: int, packing: Packing = True):
@@ -90,7 +90,7 @@ class Windows(Sequence):
         self.starts, self.stops, self.firsts = (part[counts > 0] for part in (self.starts, self.stops, self.firsts))
 
     def _targets_in(self, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-        """[S]: learned tokens between the bounds of each segment. No segment crosses a chunk."""
+        """[S]: tokens that carry loss between the bounds of each segment. No segment crosses a chunk."""
         counts = np.zeros(len(starts), dtype=np.int64)
         home = np.searchsorted(self._chunk_bounds, starts, side="right") - 1
         for i, flags in enumerate(self._flags or []):
@@ -111,7 +111,7 @@ class Windows(Sequence):
         return f"{len(self):,} sequences of {self.length} tokens, {filled:.0%} full{left_out}"
 
     def scored(self) -> np.ndarray:
-        """[total] bool: the tokens of the stream that are targets somewhere (all learned ones, that is)."""
+        """[total] bool: the tokens of the stream that are targets somewhere (all that carry loss)."""
         marks = np.zeros(self.total, dtype=bool)
         for start, stop, first in zip(self.starts, self.stops, self.firsts, strict=True):
             marks[start + first : stop] = True
