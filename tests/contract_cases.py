@@ -3,6 +3,7 @@
 A new task joins by a function here that is called as its file is.
 """
 
+import csv
 import json
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import cache, partial
@@ -21,6 +22,8 @@ from timm.models import save_for_hf
 import zoo
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.images.augment import Augmentation
+from zoo.models import pretrained as hf
+from zoo.models import text_classifiers
 from zoo.samples import SpeechSample
 from zoo.tasks.causal_lm import Sampling
 
@@ -174,7 +177,56 @@ def speech_ctc__wav2vec2(model: Path, text: Path) -> Case:
     return speech_ctc(model, text, {"model_type": "wav2vec2", **TINY_WAV2VEC2})
 
 
-CASES = {make.__name__: make for make in (causal_lm, image_classification, speech_ctc, speech_ctc__wav2vec2)}
+BERT = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 32, "max_position_embeddings": 64, "initializer_range": 0.2}  # fmt: skip
+ANIMALS = ("cat", "dog", "fox")
+
+
+def tiny_bert(folder: Path, texts: list[str], names: tuple[str, ...] = ANIMALS, positions: int = 64) -> Path:
+    """A BERT of two layers of 16 with random weights for these classes, as a folder of transformers."""
+    tokenizer = text_classifiers.train_tokenizer(texts, 300)
+    config = hf.make_config({**BERT, "max_position_embeddings": positions})
+    text_classifiers.set_vocabulary(config, tokenizer)
+    text_classifiers.set_padding_token(config, tokenizer)
+    text_classifiers.set_classes(config, [*names])
+    torch.manual_seed(0)
+    text_classifiers.build(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def animals(text: Path) -> Path:
+    """A table of lines of various lengths, each with the animal that it tells of."""
+    table = text.with_name("animals.csv")
+    with table.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "label"])
+        for i, line in enumerate(text.read_text().splitlines()):
+            rows.writerow([line.replace("fox", ANIMALS[i % 3]) + " and eats" * (i % 5), ANIMALS[i % 3]])
+    return table
+
+
+def text_classification(model: Path, text: Path) -> Case:
+    table = animals(text)
+    return Case(
+        task_class=zoo.TextClassification,
+        settings={
+            "pretrained": str(tiny_bert(text.with_name("tiny-bert"), [table.read_text()])),
+            "max_length": 64,
+            "label_smoothing": 0.1,
+        },
+        data_class=zoo.TextData,
+        data_settings={"train": str(table), "label_column": "label", "validation_fraction": 0.4},
+        prediction=["--prompt", "The 3th fox"],
+        inputs=["The 3th fox", "The", "and then eats"],
+        calm={"label_smoothing": 0.0},
+    )
+
+
+CASES = {
+    make.__name__: make
+    for make in (causal_lm, image_classification, text_classification, speech_ctc, speech_ctc__wav2vec2)
+}
 
 
 def trainer(steps: int = -1, folder: Path | None = None, **kwargs: Any) -> zoo.Trainer:

@@ -8,7 +8,7 @@ import datasets
 import pytest
 import yaml
 from conftest import TEXT, save_tiny
-from contract_cases import tiny_vit
+from contract_cases import tiny_bert, tiny_vit
 from hub_cache import put_dataset, put_model, put_rows
 from PIL import Image
 
@@ -39,6 +39,7 @@ SHORT = ["--trainer.max_steps=2", "--trainer.limit_val_batches=1", "--trainer.ac
 def hub() -> None:
     for name, architecture in TINY.items():
         put_model(name, lambda folder, architecture=architecture: save_tiny(folder, architecture, TEMPLATE))
+    put_model("distilbert/distilbert-base-uncased", lambda folder: tiny_bert(folder, [TEXT], ("a", "b"), 512))
     put_datasets()
 
 
@@ -49,6 +50,10 @@ def put_datasets() -> None:
     splits = {"train": [{"messages": chat} for chat in CHATS], "test": [{"messages": chat} for chat in CHATS[:9]]}
     features = datasets.Features({"messages": datasets.List(message)})
     put_rows("HuggingFaceTB/smoltalk", "everyday-conversations", splits, features)
+    classes = datasets.ClassLabel(names=["neg", "pos"])
+    reviews = [{"text": line, "label": i % 2} for i, line in enumerate(TEXT.splitlines())]
+    features = datasets.Features({"text": datasets.Value("string"), "label": classes})
+    put_rows("stanfordnlp/imdb", "plain_text", {"train": reviews, "test": reviews[:9]}, features)
 
 
 @pytest.fixture

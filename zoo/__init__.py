@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zoo.tasks.causal_lm import CausalLM as CausalLM
     from zoo.tasks.image_classification import ImageClassification as ImageClassification
     from zoo.tasks.speech_ctc import SpeechCTC as SpeechCTC
+    from zoo.tasks.text_classification import TextClassification as TextClassification
     from zoo.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"

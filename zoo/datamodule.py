@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -318,3 +318,23 @@ class DataModule(Recorded, LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )
+
+
+def held_out_by_class(labels: Sequence[str | None], shares: dict[Split, float], seed: int) -> dict[Split, list[int]]:
+    """Which samples are in each split, and in train: the same share of every class, drawn by the seed, in their order.
+
+    For validation it is one of every class at least, unless the class has no other.
+    """
+    by_class: dict[str | None, list[int]] = defaultdict(list)
+    for i, label in enumerate(labels):
+        by_class[label].append(i)
+    held: dict[Split, list[int]] = {split: [] for split in shares}
+    for label, rows in by_class.items():
+        order = streams.permutation(len(rows), seed, "held out", label or "").tolist()
+        for split, share in shares.items():
+            least = int(split == "validation" and len(rows) > 1)
+            count = max(least, round(share * len(rows))) if least or split != "validation" else 0
+            held[split] += [rows[i] for i in order[:count]]
+            order = order[count:]
+    away = {i for rows in held.values() for i in rows}
+    return {**{s: sorted(rows) for s, rows in held.items()}, "train": [i for i in range(len(labels)) if i not in away]}

@@ -150,6 +150,11 @@ RECOGNISED: dict[str, tuple[Callable[[], None], list[str], dict[str, Any]]] = { 
         ["10 images (image_id) in 2 classes (breed)", "images/{image_id}.jpg"],
         {"train": "mine/train.csv", "image_column": "images/{image_id}.jpg", "label_column": "breed"},
     ),
+    "texts with a label": (
+        lambda: table("a.csv", ["id", "review", "sentiment"], [[i, s, "ab"[i % 2]] for i, s in enumerate(LINES)]),
+        ["texts (review) in 2 classes (sentiment)", "classes in the first 300 rows: a 150, b 150"],
+        {"train": "mine/a.csv", "text_column": "review", "label_column": "sentiment"},
+    ),
     "a table of paths": (
         several(
             lambda: images("x", each=8),
@@ -189,10 +194,6 @@ NOT_FOR_US: dict[str, tuple[Callable[[], None], str]] = {
     "numbers": (
         lambda: table("a.csv", ["rooms", "city"], [[i, ("Pune", "Delhi")[i % 2]] for i in range(20)]),
         "mine/a.csv: no column of text (rooms: number, city: word): zoo has no task for tables of numbers",
-    ),
-    "labelled texts": (
-        lambda: table("a.csv", ["text", "label"], [[s, i % 2] for i, s in enumerate(LINES)]),
-        "mine/a.csv: texts (text) with a label (label, 2 classes): zoo has no task for text classification yet.",
     ),
     "preferences": (
         lambda: jsonl("a.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "c"}]),
@@ -421,8 +422,9 @@ def test_init_answers_before_heavy_imports(here: Path):
         kaggle,
         lambda: images("train/बिल्ली घर", "train/कुत्ता", "val/बिल्ली घर", "val/कुत्ता", each=3),
         lambda: jsonl("a.jsonl", [{"dialogue": ["Who is it?", line]} for line in LINES]),
+        lambda: jsonl("a.jsonl", [{"पाठ": f"{HINDI} {line}", "label": i % 3} for i, line in enumerate(LINES * 9)]),
     ],
-    ids=["Kaggle", "classes with splits", "conversations"],
+    ids=["Kaggle", "classes with splits", "conversations", "texts with a label"],
 )
 def test_the_config_for_a_folder_runs(make: Callable[[], None], here: Path, zoo_command: Any):
     make()
@@ -443,7 +445,7 @@ def test_a_chat_model_that_was_downloaded_is_taken_and_learns_from_questions_and
     assert "18 prompts with completions (question, answer)" in said  # of the twenty; two are held out
 
 
-@pytest.mark.parametrize("task", ["text", "images", "zoo.CausalLM"])
+@pytest.mark.parametrize("task", ["text", "images", "zoo.CausalLM", "text_classification"])
 @pytest.mark.parametrize("offline", [True, False], ids=["offline", "hub in reach"])
 def test_the_config_for_a_task_has_no_mistake(
     task: str, offline: bool, here: Path, zoo_command: Any, monkeypatch: pytest.MonkeyPatch

@@ -483,7 +483,7 @@ def test_the_next_image_stands_in_for_a_broken_one_with_any_number_of_workers(tm
             self.seen: list[torch.Tensor] = []
 
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-            self.seen.append(torch.cat([batch["image"].flatten(1), batch["label"][:, None]], 1))
+            self.seen.append(torch.cat([batch["image"].flatten(1), batch["targets"][:, None]], 1))
 
     def seen(workers: int) -> torch.Tensor:
         watch = Watch()

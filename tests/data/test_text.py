@@ -1,5 +1,6 @@
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from conftest import TEXT
 from contract_cases import ADAMW, trainer
 
 import zoo
-from zoo.data import text
+from zoo.data import python_texts
 from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.samples import CompletionSample, TextSample
 
@@ -95,8 +96,27 @@ def test_the_test_split_falls_back_to_the_validation_data_and_says_so(here: Path
     assert "no test data, so the validation data" in data.describe("test")
 
 
+def test_names_in_25_languages_are_each_in_one_of_them():
+    found = python_texts.names()
+    assert {language for _, language in found} == {*python_texts.LANGUAGES.values()}
+    assert len({name.casefold() for name, _ in found}) == len(found) > 30_000
+    assert ("भारत", "Hindi") not in found  # Marathi and Nepali write it so too
+    assert ("Deutschland", "German") in found
+
+
+def test_names_come_with_their_class_and_the_same_share_of_each_is_held_out():
+    data = zoo.TextData(train="python:babel.names", validation_fraction=0.1, test_fraction=0.2)
+    parts = {split: list(data.samples(split)) for split in ("train", "validation", "test")}
+    whole = Counter(language for _, language in python_texts.names())
+    for language, count in whole.items():
+        held = [sum(sample.label == language for sample in parts[split]) for split in ("validation", "test")]
+        assert held == [round(0.1 * count), round(0.2 * count)]
+    texts = [sample.text for samples in parts.values() for sample in samples]
+    assert sorted(texts) == sorted(name for name, _ in python_texts.names())
+
+
 def test_the_manual_inside_python_is_read_without_its_repeats():
-    kept = text._python_texts("pydoc_data.topics")
+    kept = python_texts.texts("pydoc_data.topics")
     assert 300_000 < sum(map(len, kept)) < 465_000
     lines = [{line.strip() for line in one.splitlines()} for one in kept]
     repeated = [a for a in lines if any(a is not b and len(a) < len(b) and len(a - b) <= 0.1 * len(a) for b in lines)]

@@ -28,12 +28,13 @@ TRAINING = ("fit", "validate", "test", "predict")
 SHORT = ["--trainer.accelerator=cpu", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"]
 SHORT_FIT = [*SHORT, "--trainer.max_steps=2"]
 OTHERS = {"uv run pytest", "uv run tensorboard --logdir runs"}
+RUNS = ("quickstart", "quickstart_text_classification", "quickstart_vision")
 Zoo = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with files of the reader's own and a finished run for text and for images."""
+    """A clone with files of the reader's own and a finished run of each quickstart."""
     from zoo.__main__ import main
 
     folder = tmp_path_factory.mktemp("clone")
@@ -47,7 +48,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "chats.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in CHATS))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for config in ("quickstart", "quickstart_vision"):
+        for config in RUNS:
             assert main(["fit", "--config", f"configs/{config}.yaml", *SHORT_FIT]) == 0
     return folder
 
@@ -92,11 +93,17 @@ def lay_out(page: Page, command: str, desk: Path, zoo_command: Zoo) -> None:
     for earlier in page.zoo_commands[: page.zoo_commands.index(command)]:
         if earlier.startswith("init "):
             assert zoo_command(*shlex.split(earlier))[0] == 0
-    latest = desk / "runs" / ("quickstart_vision" if "--image" in command else "quickstart") / "1"
+    latest = desk / "runs" / _kind_of_run(page, command) / "1"
     for named in re.findall(r"runs/[\w-]+/\d+", command):
         if not Path(named).exists():
             shutil.copytree(latest, desk / named)
     run.make_latest(latest.relative_to(desk))
+
+
+def _kind_of_run(page: Page, command: str) -> str:
+    if "--image" in command:
+        return "quickstart_vision"
+    return "quickstart_text_classification" if page.path.stem == "text_classification" else "quickstart"
 
 
 def needs_more_than_this_machine(flags: list[str]) -> bool:
@@ -119,7 +126,8 @@ def shortened(name: str, flags: list[str]) -> list[str]:
     if any(f.startswith("--resume") for f in flags) or name not in TRAINING or {"--help", "--print_config"} & {*flags}:
         return []
     if name == "predict":
-        return ["--trainer.accelerator=cpu", *([] if "--image" in flags else ["--model.sampling.max_new_tokens=4"])]
+        speaks = run.settings(run.find())["model"]["class_path"] == "zoo.CausalLM"
+        return ["--trainer.accelerator=cpu", *(["--model.sampling.max_new_tokens=4"] if speaks else [])]
     return SHORT_FIT if name == "fit" else SHORT
 
 

@@ -353,7 +353,7 @@ def test_the_mixed_loss_is_that_of_mixed_one_hot_targets(vit: Path):
     total, count = task.loss(batch)
     one_hot = torch.eye(10)
     share = batch["share"][:, None]
-    soft = share * one_hot[batch["label"]] + (1 - share) * one_hot[batch["other"]]
+    soft = share * one_hot[batch["targets"]] + (1 - share) * one_hot[batch["other"]]
     expected = torch.nn.functional.cross_entropy(task.logits(batch), soft, label_smoothing=0.1)
     assert torch.allclose(total / count, expected, rtol=1e-5)
 
@@ -398,7 +398,7 @@ def test_a_task_that_captions_nothing_shows_its_batches_all_the_same(vit: Path, 
     data = zoo.ImageData(train=source, limit=20, batch_size=8, num_workers=0, show="batch.png")
     trainer(0).fit(task, datamodule=data)
     batch = next(iter(data.train_dataloader()))
-    assert task.captions(batch)[0] == f"label {batch['label'][0]}, index {batch['index'][0]}"
+    assert task.captions(batch)[0] == f"targets {batch['targets'][0]}, index {batch['index'][0]}"
     assert Path("batch.png").is_file()
 
 

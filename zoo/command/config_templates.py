@@ -1,5 +1,6 @@
 """The configs that zoo init writes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,8 @@ from zoo.files.paths import printable, shell
 BASE, BASE_ANY, BASE_CODE = "gpt2", "Qwen/Qwen3-0.6B-Base", "HuggingFaceTB/SmolLM2-135M"
 CHAT, CHAT_ANY = "HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B"
 """Language models to start from: of English, of a hundred languages, of programs; for texts, and for conversations."""
+READER, READER_ANY = "distilbert/distilbert-base-uncased", "FacebookAI/xlm-roberta-base"
+"""Models to tell texts apart with: English ones, and those of a hundred languages."""
 CLASSIFIER = "vit_small_patch16_224.augreg_in21k"
 
 _TEXT = """\
@@ -52,6 +55,44 @@ _TEXT_PRETRAINED = """\
     #   vocab_size: {vocab}{template}
     max_length: 512                 # tokens of a sequence
     {checkpointing}gradient_checkpointing: true    # a third slower, far less memory"""
+_CLASSES = """\
+# yaml-language-server: $schema={schema}
+{about}
+#   {zoo} fit --config THIS_FILE    train
+#   {zoo} test    accuracy, confusion matrix, most confident mistakes
+#   {zoo} predict --prompt {prompt}    the likeliest classes of a text
+# Every key: zoo fit --model zoo.TextClassification --help, zoo fit --data zoo.TextData --help
+model:
+  class_path: zoo.TextClassification
+  init_args:
+{network}
+    schedule: {schedule}
+    warmup_steps: 0.1               # 10 % of all steps
+    optimizer:
+      class_path: torch.optim.AdamW
+      init_args: {{lr: {lr}, weight_decay: {decay}}}
+data:
+  class_path: zoo.TextData
+  init_args:
+{data}{divided}    batch_size: 32                  # texts of one step
+trainer:
+  max_epochs: {epochs}                   # passes over the texts
+"""
+_CLASSES_SCRATCH = """\
+    # This trains from scratch, which needs no download. With the Hugging Face hub in reach, far fewer texts will do.
+    # Put
+    #   pretrained: {base}
+    # in the place of architecture and vocab_size, with lr 3.0e-5, schedule linear, and 3 epochs.
+    architecture:
+      {{model_type: bert, hidden_size: 128, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 512,
+       max_position_embeddings: 256}}
+    vocab_size: {vocab}                # a byte-level BPE, trained on the text
+    max_length: 256                 # tokens of a text; longer ones are cut, and counted
+    dropout: 0.1"""
+_CLASSES_PRETRAINED = """\
+    pretrained: {base}    # {why}
+    max_length: 256                 # tokens of a text; longer ones are cut, and counted
+    dropout: 0.1                    # as these models were made with"""
 _IMAGES = """\
 # yaml-language-server: $schema={schema}
 {about}
@@ -99,7 +140,7 @@ def model(found: Found) -> str:
         return f"timm/{CLASSIFIER}"
     if found.language == languages.CODE and found.kind == "text":
         return BASE_CODE
-    english, foreign = (BASE, BASE_ANY) if found.kind == "text" else (CHAT, CHAT_ANY)
+    english, foreign = {"text": (BASE, BASE_ANY), "chat": (CHAT, CHAT_ANY), "classes": (READER, READER_ANY)}[found.kind]
     return english if found.language in (languages.ENGLISH, languages.CODE, "") else foreign
 
 
@@ -146,6 +187,32 @@ def text(found: Found, about: str, zoo: str, reachable: bool) -> str:
     )
 
 
+def classes(found: Found, about: str, zoo: str, reachable: bool) -> str:
+    """For telling classes of texts apart."""
+    base, small = model(found), found.size < _SMALL_TEXT
+    english = "any model of the hub that reads English, or a folder"
+    network = (_CLASSES_PRETRAINED if reachable else _CLASSES_SCRATCH).format(
+        base=base,
+        vocab=1024 if small else 8192,
+        why=english if base == READER else "it reads a hundred languages",
+    )
+    return _CLASSES.format(
+        schema=_schema(),
+        about=_comment(about),
+        zoo=zoo,
+        prompt=shell(_prompt(found)),
+        network=network,
+        schedule="linear" if reachable else "cosine",
+        lr="3.0e-5" if reachable else "1.0e-3",
+        decay=0.01 if reachable else 0.1,
+        data=_data(found),
+        divided=""
+        if "validation" in found.sources
+        else "    # validation: FILE            # without it: a tenth of every class\n",
+        epochs=3 if reachable else 10,
+    )
+
+
 def images(found: Found, about: str, zoo: str, reachable: bool) -> str:
     """For telling classes of images apart."""
     small = found.side <= _SMALL_IMAGES
@@ -167,6 +234,11 @@ def images(found: Found, about: str, zoo: str, reachable: bool) -> str:
         batch=64 if found.size >= _FEW_IMAGES else 16,
         epochs=10 if pretrained else 30,
     )
+
+
+TEMPLATES: dict[str, Callable[[Found, str, str, bool], str]]
+TEMPLATES = {"text": text, "chat": text, "classes": classes, "images": images}
+"""By the kind of what was found."""
 
 
 def _comment(about: str) -> str:

@@ -15,7 +15,6 @@ ORDER = ("train", "validation", "test")
 
 NO_TASK = {
     "sound": "zoo has no task for sound yet",
-    "labelled text": "zoo has no task for text classification yet",
     "preferences": "zoo has no task for preference pairs (chosen, rejected) yet",
     "numbers": "zoo has no task for tables of numbers and categories; scikit-learn is made for these",
     "detection": "zoo has no task for boxes or masks in images",
@@ -29,7 +28,7 @@ class Found:
     """One thing that was recognised.
 
     Args:
-        kind: which config it gets: text, chat, or images.
+        kind: which config it gets: text, chat, classes (of texts), or images.
         what: for people, as "24 images in 2 classes (cats 12, dogs 12)".
         sources: for data.train, data.validation, data.test, by those words.
         settings: further ones of the data.

@@ -15,18 +15,25 @@ USAGE = """\
 zoo init FOLDER [--use KIND] [--out FILE] looks at your own files (texts, tables, images in a folder per class) and
 writes a config that trains on them. FOLDER may be a single file. If it holds several things to train on, KIND chooses
 one: images, tables, or texts.
-zoo init text|images [--out FILE] writes a config for files that are still to come.
+zoo init text|text_classification|images [--out FILE] writes a config for files that are still to come.
 zoo init CONFIG [--out FILE] writes a copy, to edit, of a config that zoo list names.
 The config is written to FOLDER.yaml, or to FILE, and "--out -" prints it. No file is overwritten. Only the first
 megabyte of a file is read, and at most 100,000 files are counted (10,000 in one folder)."""
-_TASKS = {"text": "text", "images": "images", "zoo.CausalLM": "text", "CausalLM": "text", "causal_lm": "text",
-          "zoo.ImageClassification": "images", "ImageClassification": "images", "pictures": "images"}  # fmt: skip
+_NAMES = {
+    "text": ("text", "causal_lm", "CausalLM"),
+    "classes": ("text_classification", "TextClassification"),
+    "images": ("images", "image_classification", "ImageClassification"),
+}
+_TASKS = {name: kind for kind, names in _NAMES.items() for one in names for name in (one, f"zoo.{one}")}
+"""What is to be trained on, by the words for it."""
 _COMING = {
     "text": Found("text", "", {"train": "my_text.txt"}, size=10_000_000),
+    "classes": Found("classes", "", {"train": "my_table.csv"}, {"label_column": "label"}, size=10_000_000),
     "images": Found("images", "", {"train": "my_images"}, size=1000),
 }
 _ABOUT = {
     "text": "A language model on your own text: put the name of your file at data.train.",
+    "classes": "A classifier of your own texts, in a table with a column for the text and one for its class.",
     "images": "A classifier of your own images, in a folder for each class: put their folder at data.train.",
 }
 
@@ -42,7 +49,7 @@ def main(argv: list[str]) -> int:
         name = f"{path.resolve().stem}.yaml"
     elif what in _TASKS:
         kind = _TASKS[what]
-        text, name = _config(_COMING[kind], _ABOUT[kind]), f"my_{kind}.yaml"
+        text, name = _config(_COMING[kind], _ABOUT[kind]), f"my_{_NAMES[kind][0]}.yaml"
     elif what.removesuffix(".yaml") in shipped.names():
         name = f"{Path(what).stem}.yaml"
         text = config_templates.copy(shipped.folder() / f"{what.removesuffix('.yaml')}.yaml")
@@ -78,7 +85,7 @@ def _unknown(what: str) -> Exception:
         return MissingInputError(f"{what}: no such file or folder{near}{'?' if near else '.'}")
     return MissingInputError(
         f"{what} is neither a folder here, a task nor a config{nearest(what, [*_TASKS, *shipped.names()])} "
-        f"The tasks are text and images, and zoo list shows the configs."
+        f"The tasks are {', '.join(names[0] for names in _NAMES.values())}, and zoo list shows the configs."
     )
 
 
@@ -95,10 +102,7 @@ def _look(path: Path, use: str, show: bool) -> tuple[Found, str]:
 
 
 def _config(found: Found, about: str, show: bool = False) -> str:
-    template, model = (
-        config_templates.images if found.kind == "images" else config_templates.text,
-        config_templates.model(found),
-    )
+    template, model = config_templates.TEMPLATES[found.kind], config_templates.model(found)
     reachable = hub.is_cached(model) or not hub.offline()
     if show and not reachable:
         print(f"  from scratch: the Hugging Face hub cannot be reached, and {model} was not downloaded before")

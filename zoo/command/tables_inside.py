@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from zoo.files import encodings, heads
 from zoo.files.heads import Rows
 from zoo.files.paths import printable
 
-_OPENED = 40
+_OPENED, _CLASSES = 40, 8
 _PROMPTS = ("prompt", "instruction", "question", "input", "query", "problem", "user", "source")
 _COMPLETIONS = ("completion", "output", "answer", "response", "reply", "solution", "assistant", "target")
 _TEXTS = ("text", "content", "body", "sentence", "document", "article", "story", "review", "message", "abstract")
@@ -211,16 +212,17 @@ def _documents(table: Rows, kinds: dict[str, str], lower: dict[str, str], label:
         held = ", ".join(f"{printable(name)}: {kind}" for name, kind in list(kinds.items())[:8])
         return _Verdict("", "rows", refusal=f"no column of text ({held}): {NO_TASK['numbers']}")
     column = named[0] if named else max(texts, key=lambda name: sum(map(len, map(str, table.values(name)))))
-    if label:
-        classes = len(set(map(str, table.values(label))))
-        return _Verdict("", "labelled texts", refusal=(
-            f"texts ({printable(column)}) with a label ({printable(label)}, {classes} classes): "
-            f"{NO_TASK['labelled text']}"
-        ))  # fmt: skip
     others = [name for name in texts if name != column]
     notes = [f"other columns of text, not used: {', '.join(map(printable, others))}"] if others else []
     sample = "\n".join(map(str, table.values(column)[:100]))
     settings = {} if column == "text" else {"text_column": column}
+    if label and label != column:
+        values = table.values(label)
+        sizes = [f"{printable(name)} {number}" for name, number in Counter(map(str, values)).most_common()]
+        seen = "" if table.count <= len(table.rows) else f" in the first {len(table.rows)} rows"
+        notes.append(f"classes{seen}: {', '.join(sizes[:_CLASSES])}{' …' if len(sizes) > _CLASSES else ''}")
+        what = f"texts ({printable(column)}) in {len(sizes)} classes ({printable(label)})"
+        return _Verdict("classes", what, {**settings, "label_column": label}, notes, sample=sample)
     return _Verdict("text", f"texts ({printable(column)})", settings, notes, sample=sample)
 
 

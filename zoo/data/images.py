@@ -11,7 +11,7 @@ import torch
 from zoo import streams
 from zoo.constraints import NonNegativeInt, PositiveInt, checked
 from zoo.data import image_sources
-from zoo.datamodule import DataModule
+from zoo.datamodule import DataModule, held_out_by_class
 from zoo.files import cache
 from zoo.files.forms import Found
 from zoo.files.paths import follow
@@ -77,17 +77,9 @@ class ImageData(DataModule):
     def divide(
         self, samples: list[ImageSample], shares: dict[Split, float]
     ) -> tuple[dict[Split, list[ImageSample]], str]:
-        held: dict[Split, list[int]] = {split: [] for split in shares}
-        for label, indices in _by_label(samples).items():
-            order = streams.permutation(len(indices), self.seed, "held out", label or "").tolist()
-            for split, share in shares.items():
-                least = int(split == "validation" and len(indices) > 1)
-                count = max(least, round(share * len(indices))) if least or split != "validation" else 0
-                held[split] += [indices[i] for i in order[:count]]
-                order = order[count:]
-        parts = {split: [samples[i] for i in sorted(indices)] for split, indices in held.items()}
-        away = {i for indices in held.values() for i in indices}
-        kept = [sample for i, sample in enumerate(samples) if i not in away]
+        rows = held_out_by_class([sample.label for sample in samples], shares, self.seed)
+        parts = {split: [samples[i] for i in indices] for split, indices in rows.items()}
+        kept = parts["train"]
         train = _share(kept, self.limit, self.seed) if self.limit else kept
         return {**parts, "train": train}, "{share} of each class"
 

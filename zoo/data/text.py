@@ -1,6 +1,6 @@
 """TextData: documents, prompts with completions, and conversations, from files, folders, the hub …"""
 
-import importlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
@@ -11,16 +11,18 @@ import pyarrow as pa
 
 from zoo import streams
 from zoo.constraints import NonNegativeInt, PositiveInt, checked
-from zoo.data import text_forms
-from zoo.datamodule import DataModule
+from zoo.data import python_texts, text_forms
+from zoo.datamodule import DataModule, held_out_by_class
 from zoo.errors import DataError, MissingInputError
-from zoo.files import endings, sources, trust
+from zoo.files import endings, sources
 from zoo.files.forms import Found, Samples
 from zoo.files.paths import follow
 from zoo.rules import AtMostOne, Rule
 from zoo.samples import Split, TextSample
 
 Documents = Literal["auto", "rows", "lines", "blank", "file"]
+_CLASSES = 4
+"""With more classes than these, only the largest and the smallest are shown."""
 _FEW = 20
 """Below this many documents a split by document would be a matter of luck: it goes through each of them instead."""
 
@@ -31,7 +33,8 @@ class TextData(DataModule):
 
     A source is a file (.txt, .csv, .tsv, .jsonl, .json, .parquet; also with .gz or .zst), a folder of files of one of
     these kinds, a glob (`books/**/*.txt`), a data set of the Hugging Face hub (`owner/name`, or `owner/name:split`), or
-    `python:pydoc_data.topics`, the English manual inside every Python. A folder or data set with splits of its own
+    `python:pydoc_data.topics`, the English manual inside every Python, or `python:babel.names`, names of countries,
+    cities … in 25 languages, each with its language as class. A folder or data set with splits of its own
     (train.jsonl and test.jsonl, say) keeps them. Other texts (.md, .rst, .tex, .py) are read as .txt; in a folder, only
     where it has no .txt and no table.
 
@@ -95,7 +98,7 @@ class TextData(DataModule):
 
     def read(self, source: str, split: Split, setting: Split) -> Found | None:
         if source.startswith("python:"):
-            return _of_texts(_python_texts(source.removeprefix("python:"))) if split == "train" else None
+            return _of_python(source.removeprefix("python:")) if split == "train" else None
         limited = sources.is_hub(source) or setting == split == "train"
         return sources.read(source, split, self._wanted(self.limit if limited else None))
 
@@ -125,6 +128,9 @@ class TextData(DataModule):
         is_text = samples.form.make is TextSample
         if shares and is_text and len(samples) < _FEW and self.names.label is None:
             return _divided_inside(samples, shares), "the last {share} of each document"
+        if shares and text_forms.LABEL in samples.form.stored.names:
+            rows = held_out_by_class(samples.values(text_forms.LABEL), shares, self.seed)
+            return {split: samples.select(rows[split]) for split in rows}, "{share} of each class"
         if shares and len(samples) <= len(shares):
             raise DataError(f"{self.sources['train']} has a single sample, none for validation: set data.validation.")
         kept, parts = np.arange(len(samples)), {}
@@ -135,12 +141,26 @@ class TextData(DataModule):
         return {**parts, "train": samples.select(kept) if shares else samples}, what + " with {share} of the text"
 
     def summary(self, samples: Samples) -> str:
-        return f"{len(samples):,} {samples.form.name}, {int(samples.lengths.sum()):,} characters"
+        counted = f"{len(samples):,} {samples.form.name}, {int(samples.lengths.sum()):,} characters"
+        if text_forms.LABEL not in samples.form.stored.names:
+            return counted
+        sizes = Counter(samples.values(text_forms.LABEL)).most_common()
+        few = sizes if len(sizes) <= _CLASSES else [sizes[0], ("", 0), sizes[-1]]
+        named = ", ".join(f"{label} {count:,}" if count else "…" for label, count in few)
+        return f"{counted}, {len(sizes)} classes ({named})"
 
 
 def _of_texts(texts: Iterable[str]) -> Found:
     kept = pa.chunked_array([[one for one in texts if one.strip()]], pa.large_string())
     return Found(Samples(text_forms.text("text"), [kept]))
+
+
+def _of_python(module: str) -> Found:
+    if module != python_texts.NAMES:
+        return _of_texts(python_texts.texts(module))
+    columns = zip(*python_texts.names(), strict=True)
+    form = text_forms.text("text", text_forms.LABEL)
+    return Found(Samples(form, [pa.chunked_array([column], pa.large_string()) for column in columns]))
 
 
 def _held_out(lengths: np.ndarray, among: np.ndarray, share: float, seed: int, name: str) -> np.ndarray:
@@ -170,30 +190,3 @@ def _line_end(text: str, share: float) -> int:
     """Where the first `share` of the text ends, moved to the end of that line if there is one."""
     at = text.find("\n", int(len(text) * share))
     return at + 1 if 0 <= at < len(text) - 1 else int(len(text) * share)
-
-
-# What every Python carries --------------------------------------------------------------------------------------
-
-
-def _python_texts(module: str) -> list[str]:
-    trust.check_source(module, "pydoc_data.topics")
-    try:
-        topics = importlib.import_module(module).topics
-    except (ImportError, AttributeError) as error:
-        raise MissingInputError(f"python:{module}: no such texts in this Python ({error}).") from error
-    return _without_repeats([topics[name] for name in sorted(topics)])
-
-
-def _without_repeats(texts: list[str]) -> list[str]:
-    """The texts whose lines are not nearly all in longer ones too, in their order.
-
-    A third of the manual's topics are sections of others: held out, they would only ask what was learnt by heart.
-    """
-    seen: set[str] = set()
-    kept = set()
-    for i in sorted(range(len(texts)), key=lambda i: -len(texts[i])):
-        lines = {line.strip() for line in texts[i].splitlines()}
-        if len(lines - seen) > 0.1 * len(lines):
-            kept.add(i)
-            seen |= lines
-    return [texts[i] for i in sorted(kept)]

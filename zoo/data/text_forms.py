@@ -27,6 +27,8 @@ from zoo.samples import ChatSample, CompletionSample, TextSample
 ROLES = ("system", "developer", "user", "assistant", "tool")
 DIALOGUES = ("dialogue", "dialog")
 _SHAREGPT = {"human": "user", "gpt": "assistant"}
+LABEL = "label"
+"""What the class of a text is called where it is kept."""
 Values = tuple[str | None, ...]
 
 
@@ -91,7 +93,7 @@ def text(column: str, label: str | None = None, join: str | None = None) -> Form
         return (found,) if label is None else (found, class_name(row, label))
 
     columns = (column,) if label is None else (column, label)
-    stored = pa.schema([(name, pa.large_string()) for name in ("text", "label")[: len(columns)]])
+    stored = pa.schema([(name, pa.large_string()) for name in ("text", LABEL)[: len(columns)]])
     return Form("documents", columns, stored, take, TextSample, plain=True, join=join)
 
 

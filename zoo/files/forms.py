@@ -187,6 +187,11 @@ class Samples(Sequence):
         ]
         return np.concatenate([np.zeros(0, np.int64), *pieces]).astype(np.int64)
 
+    def values(self, name: str) -> list[Any]:
+        """What is stored under this name, of all samples."""
+        column = self.form.stored.names.index(name)
+        return [value for columns in self._pieces(_INDICES_AT_ONCE) for value in columns[column].to_pylist()]
+
     def digest(self) -> str:
         """Hash of all that is in the samples' texts, however the table is cut into pieces."""
         texts, lengths = xxhash.xxh3_128(self.form.make.__name__.encode()), xxhash.xxh3_128()

@@ -52,6 +52,6 @@ class ImageProcessor(Processor):
         images = [x if isinstance(x := item["image"], Tensor) else fit(x, self.wanted) for item in items]
         batch: Batch = {
             "image": torch.stack(images),  # [B, 3, S, S] uint8
-            "label": torch.tensor([item["label"] for item in items]),
+            "targets": torch.tensor([item["label"] for item in items]),
         }
         return batch if self.vary else {**batch, "name": [item["name"] for item in items]}

@@ -21,7 +21,7 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
-from zoo.errors import ConfigError, MissingInputError, UserError
+from zoo.errors import ConfigError, DataError, MissingInputError, UserError
 from zoo.files.hub import explained, offline, without_its_code
 from zoo.files.paths import follow
 from zoo.models.head import fuse_activations
@@ -143,6 +143,26 @@ def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     return network
 
 
+def known_tokens(network: Any, tokenizer: Any) -> int:
+    """Numbers of tokens that both the tokenizer and the network know: those below."""
+    rows = getattr(network.get_input_embeddings(), "num_embeddings", len(tokenizer))
+    return min(len(tokenizer), rows)
+
+
+def refuse_unknown_tokens(network: Any, tokenizer: Any, ids: torch.Tensor, split: str) -> None:
+    """Refuse tokens that the network has no embedding for.
+
+    Raises:
+        DataError: a token has no embedding.
+    """
+    rows = getattr(network.get_input_embeddings(), "num_embeddings", None)
+    if rows is not None and (highest := int(ids.max())) >= rows:
+        raise DataError(
+            f"data.{split} has token {highest:,}, and the network's embedding knows tokens below {rows:,}. The "
+            f"tokenizer has {len(tokenizer):,} tokens. Set model.tokenizer to the one of this model."
+        )
+
+
 _PLAIN = (
     "{% for message in messages %}{{ message['role'] + ': ' + (message['content'] or '') + eos_token + '\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
@@ -179,19 +199,30 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
     Source: Radford et al. 2019 (GPT-2).
     """
+    tokenizer = byte_level_bpe(texts, vocab_size, [_END])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=_END, eos_token=_END)
+
+
+def byte_level_bpe(texts: Iterable[str], vocab_size: int, special: list[str]) -> Tokenizer:
+    """Byte pairs of a text, the special tokens first.
+
+    Raises:
+        ConfigError: so few tokens leave none for every byte.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    if vocab_size <= len(alphabet):
-        raise ConfigError(f"model.vocab_size is {vocab_size}; more than {len(alphabet)}, as every byte needs a token.")
+    if vocab_size < len(alphabet) + len(special):
+        least = len(alphabet) + len(special) - 1
+        raise ConfigError(f"model.vocab_size is {vocab_size}; more than {least}, as every byte needs a token.")
     tokenizer.train_from_iterator(
         texts,
         trainers.BpeTrainer(
-            vocab_size=vocab_size, special_tokens=[_END], initial_alphabet=alphabet, show_progress=False
+            vocab_size=vocab_size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
         ),
     )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=_END, eos_token=_END)
+    return tokenizer
 
 
 def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:

@@ -181,7 +181,7 @@ class CausalLM(Task):
         return TokenProcessor(self.tokenizer, self.max_length, stride, self.packing)
 
     def example_batch(self, n: int) -> Batch:
-        known = min(len(self.tokenizer), self.network.get_input_embeddings().num_embeddings)
+        known = hf.known_tokens(self.network, self.tokenizer)
         ids = torch.randint(0, known, (n, self.max_length), generator=streams.generator("example batch"))
         batch = {"input_ids": ids, "targets": ids, "lengths": [self.max_length] * n}
         halves = torch.arange(self.max_length).remainder(self.max_length // 2 + 1).repeat(n, 1)
@@ -199,12 +199,7 @@ class CausalLM(Task):
 
     def prepare(self, batch: Batch, draws: streams.Draws, split: Split) -> Batch:
         """Nothing is drawn. On a GPU a token without an embedding would end the process without a word."""
-        rows = self.network.get_input_embeddings().num_embeddings
-        if (highest := int(batch["input_ids"].max())) >= rows:
-            raise DataError(
-                f"data.{split} has token {highest:,}, and the network's embedding knows tokens below {rows:,}. The "
-                f"tokenizer has {len(self.tokenizer):,} tokens. Set model.tokenizer to the one of this model."
-            )
+        hf.refuse_unknown_tokens(self.network, self.tokenizer, batch["input_ids"], split)
         return batch
 
     def trim(self, piece: Batch) -> Batch:

@@ -4,7 +4,6 @@ B samples · S side of an image · C classes
 """
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,21 +17,23 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from zoo import streams
+from zoo.classification import labels, measures, report
+from zoo.classification.mistakes import Mistakes
 from zoo.constraints import ClosedUnitInterval, PositiveInt, PositiveShare, ShareBelowOne, checked
-from zoo.errors import ConfigError, DataError, typed
-from zoo.images import measures, reading
+from zoo.errors import ConfigError, typed
+from zoo.images import reading
 from zoo.images.augment import Augmentation, mix
 from zoo.images.preprocessing import Normalise, Preprocessing
 from zoo.images.processor import ImageProcessor
-from zoo.loop import microbatch, optim, ranks
+from zoo.loop import microbatch, optim
 from zoo.loop.microbatch import Loss
 from zoo.models import classifiers
 from zoo.rules import ExactlyOne
-from zoo.samples import Batch, ImageSample, Processor, Split
+from zoo.samples import INDEX, Batch, ImageSample, Processor, Split
 from zoo.task import Task
 
 _PLAIN = Augmentation()
-_TOP, _MISTAKES = 5, 20
+_TOP = 5
 _LOOKED_AT, _MUCH, _USUAL = 16, 8, 224
 """How many images have their size looked at, how many times larger is too much, and from which size on never."""
 
@@ -40,6 +41,9 @@ _LOOKED_AT, _MUCH, _USUAL = 16, 8, 224
 @checked
 class ImageClassification(Task):
     """Train and test an image classifier, and predict with it.
+
+    A batch has `image` ([B, 3, S, S] uint8) and `targets` ([B], the number of the class). A mixed one also has `other`
+    ([B], the class that is mixed in) and `share` ([B], that of the first class).
 
     Args:
         pretrained: the model whose weights training starts from: a name of timm (resnet18,
@@ -91,28 +95,19 @@ class ImageClassification(Task):
         self._cut_by_norm = False
         self._depths: dict[str, int] = {}
         self._undecayed: set[str] = set()
-        self._mistakes: list[dict[str, Any]] = []
+        self._mistakes: Mistakes | None = None
         self._confusion: Tensor | None = None
 
     # The network ------------------------------------------------------------------------------------------------
 
     def setup_from_data(self, samples: Sequence[ImageSample]) -> None:
-        unlabelled = [str(sample) for sample in samples if sample.label is None]
-        if unlabelled:
-            raise DataError(
-                f"data.train: {len(unlabelled):,} of {len(samples):,} images have no class ({unlabelled[0]}). "
-                f"Classification needs a folder per class, or a table with a column called label (data.label_column)."
-            )
-        self._learn(sorted({str(sample.label) for sample in samples}, key=_by_number))
+        remedy = "Classification needs a folder per class, or a table with a column called label (data.label_column)."
+        self._learn(labels.of_samples(samples, "images", remedy))
 
     def _learn(self, label_names: list[str]) -> None:
         source = classifiers.find(self.pretrained or self.architecture or "")
         if (known := source.label_names() if self.pretrained else None) and set(known) == set(label_names):
             label_names = known  # its head is kept as it is
-        if len(label_names) < 2:
-            raise DataError(
-                f"data.train has only one class ({', '.join(label_names)}); there is nothing to tell apart."
-            )
         wanted = source.preprocessing(self.image_size)
         if not self.pretrained:
             wanted = replace(wanted, crop=1.0)  # the share that others found best for their weights says nothing here
@@ -214,15 +209,7 @@ class ImageClassification(Task):
             )
 
     def check_samples(self, samples: Sequence[ImageSample], split: Split) -> None:
-        if split == "predict":
-            return
-        names, found = set(self.label_names), {sample.label for sample in samples}
-        if unknown := sorted(map(str, found - names)):
-            raise DataError(
-                f"data.{split} has {_some(unknown)}, which the model does not know; its {len(names)} classes are "
-                f"{_some(self.label_names)}. "
-                + ("Give every image a class." if None in found else "Use data with the same classes.")
-            )
+        labels.check(samples, self.label_names, split, "image")
         if split == "train" and self.global_rank == 0:
             self._warn_of_tiny(samples)
 
@@ -247,13 +234,13 @@ class ImageClassification(Task):
         side = self.preprocessing.size
         generator = streams.generator("example batch")
         images = torch.randint(0, 256, (n, 3, side, side), generator=generator, dtype=torch.uint8)
-        return {"image": images, "label": torch.arange(n) % len(self.label_names)}
+        return {"image": images, "targets": torch.arange(n) % len(self.label_names)}
 
     def prepare(self, batch: Batch, draws: streams.Draws, split: Split) -> Batch:
         if split != "train" or not self.augmentation.mixes:
             return batch
         images, partner, share = mix(batch["image"], self.augmentation, draws.whole())
-        return {**batch, "image": images, "other": batch["label"][partner], "share": share}
+        return {**batch, "image": images, "other": batch["targets"][partner], "share": share}
 
     # What is computed -------------------------------------------------------------------------------------------
 
@@ -265,60 +252,36 @@ class ImageClassification(Task):
         return self.source.logits(self.network, images).float()
 
     def loss(self, batch: Batch) -> Loss:
-        logits, labels = self.logits(batch), batch["label"]
+        logits, targets = self.logits(batch), batch["targets"]
         smoothing = self.augmentation.label_smoothing if self.training else 0.0
-        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+        losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
         if "share" in batch:
             others = F.cross_entropy(logits, batch["other"], reduction="none", label_smoothing=smoothing)
             losses = batch["share"] * losses + (1 - batch["share"]) * others
-        return losses.sum(), len(labels)
+        return losses.sum(), len(targets)
 
     def on_test_epoch_start(self) -> None:
         super().on_test_epoch_start()
-        self._mistakes = []
+        self._mistakes = Mistakes(self.label_names)
 
     def evaluate(self, batch: Batch) -> Loss:
-        logits, labels = self.logits(batch), batch["label"]
-        count = len(labels)
-        sums = {"loss": F.cross_entropy(logits, labels, reduction="sum"), **measures.sums(logits, labels, _TOP)}
-        if self.trainer.testing:
-            self._keep_mistakes(batch, logits)
-        return {name: (total, count) for name, total in sums.items()}
+        logits, targets = self.logits(batch), batch["targets"]
+        if self._mistakes and self.trainer.testing:
+            self._mistakes.add(logits, targets, {"index": batch[INDEX], "image": batch["image"]})
+        sums = {"loss": F.cross_entropy(logits, targets, reduction="sum"), **measures.sums(logits, targets, _TOP)}
+        return {name: (total, len(targets)) for name, total in sums.items()}
 
     def compute_metrics(self, means: dict[str, Any], counts: dict[str, float]) -> dict[str, float]:
-        images = counts["loss"]
-        self._confusion = (means["confusion"] * images).round()
-        return {
-            "loss": means["loss"],
-            "accuracy": measures.accuracy(self._confusion),
-            **({f"accuracy_top{_TOP}": means["top"]} if len(self.label_names) > _TOP else {}),
-            "f1_macro": measures.macro_f1(self._confusion),
-            "calibration_error": measures.calibration_error(means["calibration"]),
-            "images": images,
-        }
+        self._confusion = (means["confusion"] * counts["loss"]).round()
+        return {**measures.summary(means, self._confusion, _TOP), "images": counts["loss"]}
 
     def eval_settings(self, split: Split) -> dict[str, Any]:
         return {"image size": self.preprocessing.size, "classes": len(self.label_names)}
 
-    def _keep_mistakes(self, batch: Batch, logits: Tensor) -> None:
-        probability, predicted = logits.softmax(-1).max(-1)
-        for i in (predicted != batch["label"]).nonzero().flatten().tolist():
-            self._mistakes.append(
-                {
-                    "probability": float(probability[i]),
-                    "predicted": self.label_names[int(predicted[i])],
-                    "label": self.label_names[int(batch["label"][i])],
-                    "name": batch["name"][i],
-                    "image": batch["image"][i].cpu(),
-                }
-            )
-        once = {mistake["name"]: mistake for mistake in self._mistakes}  # a batch that ran out of memory comes again
-        self._mistakes = sorted(once.values(), key=lambda m: (-m["probability"], m["name"]))[:_MISTAKES]
-
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        everyone = [mistake for theirs in ranks.gather(self._mistakes) for mistake in theirs]
-        self._mistakes = sorted(everyone, key=lambda m: (-m["probability"], m["name"]))[:_MISTAKES]
+        if self._mistakes:
+            self._mistakes.gather()
 
     def write_test_report(self, folder: Path) -> list[Path]:
         """Confusion matrix (plot and table), metrics of each class, and the most confident mistakes."""
@@ -326,19 +289,14 @@ class ImageClassification(Task):
 
         if self._confusion is None:
             return []
-        written = [
-            drawing.confusion_table(self._confusion, self.label_names, folder / "confusion.csv"),
-            drawing.confusion_plot(self._confusion, self.label_names, folder / "confusion.png"),
-            drawing.class_table(self._confusion, self.label_names, folder / "classes.csv"),
-        ]
-        if self._mistakes:
-            titles = [f"{m['label']}\nas {m['predicted']} ({m['probability']:.0%})" for m in self._mistakes]
-            pictures = [m["image"] for m in self._mistakes]
-            written.append(drawing.mosaic(pictures, titles, folder / "mistakes.png"))
+        written = report.write(self._confusion, self.label_names, self.unit, folder)
+        if self._mistakes and (worst := self._mistakes.worst):
+            titles = [f"{m['label']}\nas {m['predicted']} ({m['probability']:.0%})" for m in worst]
+            written.append(drawing.mosaic([m["image"] for m in worst], titles, folder / "mistakes.png"))
         return written
 
     def captions(self, batch: Batch) -> list[str]:
-        names = [self.label_names[int(label)] for label in batch["label"]]
+        names = [self.label_names[int(label)] for label in batch["targets"]]
         if "share" not in batch:
             return names
         return [
@@ -347,15 +305,8 @@ class ImageClassification(Task):
         ]
 
     def predict_batch(self, batch: Batch) -> list[dict[str, Any]]:
-        probabilities = self.logits(batch).softmax(-1)
-        top, which = probabilities.topk(min(_TOP, probabilities.shape[-1]))  # [B, 5]
-        predictions = []
-        for name, shares, indices in zip(batch["name"], top.tolist(), which.tolist(), strict=True):
-            best = [
-                {"label": self.label_names[i], "probability": round(p, 6)} for i, p in zip(indices, shares, strict=True)
-            ]
-            predictions.append({"path": name, **best[0], "top": best})
-        return predictions
+        best = measures.likeliest(self.logits(batch), self.label_names, _TOP)
+        return [{"path": name, **top[0], "top": top} for name, top in zip(batch["name"], best, strict=True)]
 
     def format_prediction(self, prediction: dict[str, Any]) -> str:
         best = ", ".join(f"{one['label']} {one['probability']:.1%}" for one in prediction["top"])
@@ -364,12 +315,3 @@ class ImageClassification(Task):
     def save_model(self, folder: Path) -> None:
         self.network.to(memory_format=torch.contiguous_format)  # safetensors keeps no other order in memory
         self.source.save(self.network, folder, self.preprocessing, self.label_names)
-
-
-def _by_number(name: str) -> list[Any]:
-    """So that 10 comes after 9."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
-
-
-def _some(names: Sequence[str], few: int = 6) -> str:
-    return ", ".join(map(repr, names[:few])) + (f" … ({len(names)} in all)" if len(names) > few else "")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.functional import classification as reference
 
-from zoo.images import measures
+from zoo.classification import measures
 
 LOGITS = 2 * torch.randn(200, 7, generator=torch.Generator().manual_seed(0))
 LABELS = torch.randint(0, 6, (200,), generator=torch.Generator().manual_seed(1))  # class 6 never occurs

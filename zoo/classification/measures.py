@@ -3,6 +3,9 @@
 B samples · C classes · K bins of confidence
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
@@ -64,3 +67,36 @@ def calibration_error(calibration: Tensor) -> float:
     Source: Guo et al. 2017, with 15 bins.
     """
     return float((calibration[:, 1] - calibration[:, 2]).abs().sum() / calibration[:, 0].sum())
+
+
+def summary(means: dict[str, Any], confusion: Tensor, top: int) -> dict[str, float]:
+    """What an evaluation reports, from the means of `sums` and of the loss.
+
+    `majority_accuracy` is what the largest class would get for every answer: what an accuracy is to be compared with.
+
+    Args:
+        confusion: [C, C], as counts.
+        top: of `sums`.
+    """
+    return {
+        "loss": means["loss"],
+        "accuracy": accuracy(confusion),
+        **({f"accuracy_top{top}": means["top"]} if len(confusion) > top else {}),
+        "majority_accuracy": float(confusion.sum(1).max() / confusion.sum()),
+        "f1_macro": macro_f1(confusion),
+        "calibration_error": calibration_error(means["calibration"]),
+    }
+
+
+def likeliest(logits: Tensor, names: Sequence[str], count: int) -> list[list[dict[str, Any]]]:
+    """Of each sample the most likely classes, with their probabilities.
+
+    Args:
+        logits: [B, C].
+    """
+    probabilities = logits.softmax(-1)
+    top, which = probabilities.topk(min(count, len(names)))  # [B, count]
+    return [
+        [{"label": names[i], "probability": round(p, 6)} for i, p in zip(indices, shares, strict=True)]
+        for shares, indices in zip(top.tolist(), which.tolist(), strict=True)
+    ]
