@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from zoo.errors import BrokenSampleError, DataError
+
 Split = Literal["train", "validation", "test", "predict"]
 Item = dict[str, Any]
 Batch = dict[str, Any]
@@ -113,6 +115,24 @@ def as_samples(inputs: Any, kind: type) -> list[Any]:
     """
     single = isinstance(inputs, (kind, *_SINGLE)) or not isinstance(inputs, Iterable)
     return [x if isinstance(x, kind) else kind(x) for x in ([inputs] if single else inputs)]
+
+
+def encoded(processor: "Processor", samples: Sequence[Any]) -> list[Item]:
+    """Items of samples that were handed over one by one, as inputs to predict from.
+
+    Raises:
+        DataError: one of them cannot be read; it is named.
+    """
+    try:
+        return processor.encode(samples)
+    except BrokenSampleError:
+        for number, sample in enumerate(samples, 1):
+            try:
+                processor.encode([sample])
+            except BrokenSampleError as error:
+                which = f"Input {number} of {len(samples)}" if len(samples) > 1 else "The input"
+                raise DataError(f"{which} cannot be read ({str(sample)[:60]}): {error}.") from error
+        raise
 
 
 class Processor:

@@ -23,7 +23,7 @@ from zoo.loop.precision import check_trainable_is_32_bit
 from zoo.loop.ranks import Together
 from zoo.loop.written import need, need_sample_type, refuse_hooks, to_write
 from zoo.recorded import Recorded
-from zoo.samples import Batch, Processor, Split, as_samples
+from zoo.samples import Batch, Processor, Split, as_samples, encoded
 
 
 @checked
@@ -339,7 +339,7 @@ class Task(Recorded, Display):
         need(self, "predict_batch")
         need_sample_type(self)
         processor, samples = self.processor("predict"), as_samples(inputs, self.sample_type)
-        return self.predict_from(processor.collate(processor.encode(samples)), seed) if samples else []
+        return self.predict_from(processor.collate(encoded(processor, samples)), seed) if samples else []
 
     def predict_from(self, batch: Batch, seed: int = 0) -> list[dict[str, Any]]:
         """As `predict`, for a batch of the processor for predictions."""

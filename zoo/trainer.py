@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from zoo.callbacks.bad_steps import BadSteps
 from zoo.callbacks.ema import EMA
 from zoo.callbacks.gradients import Gradients
-from zoo.constraints import PositiveFloat, PositiveInt, checked
+from zoo.constraints import PositiveFloat, PositiveInt, PositiveShare, checked
 from zoo.datamodule import DataModule
 from zoo.errors import ConfigError
 from zoo.loop import optim, probe, recovery
@@ -37,6 +37,7 @@ class Trainer(LightningTrainer):
             their meaning on resume.
         gradient_clip_val: largest norm of the gradient of a whole batch. null means no clipping.
         accumulate_grad_batches: refused, because model.micro_batch_size does it exactly.
+        limit_train_batches: train on so many batches of each pass, or on this share of them. null means all.
         vram: memory that torch may use on each GPU, such as 12GB. null takes what is free. On a CPU it only guides
             micro_batch_size: auto.
 
@@ -57,6 +58,7 @@ class Trainer(LightningTrainer):
         max_steps: Annotated[int, Ge(-1)] = -1,
         gradient_clip_val: PositiveFloat | None = 1.0,
         accumulate_grad_batches: PositiveInt = 1,
+        limit_train_batches: PositiveInt | PositiveShare | None = None,
         vram: str | None = None,
         accelerator: str = "auto",
         precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
@@ -90,6 +92,7 @@ class Trainer(LightningTrainer):
             accelerator=accelerator,
             precision=None if own_precision else precision,
             plugins=plugins,
+            limit_train_batches=limit_train_batches,
             callbacks=[_Steps(), _BrokenSamples(), gradients, BadSteps(gradients), *asked],
             use_distributed_sampler=False,  # the data module's order already gives each process its part
             **kwargs,

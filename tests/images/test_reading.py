@@ -1,10 +1,13 @@
 import io
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pillow_heif
 import pytest
+import torch
 from PIL import Image
 
 from zoo.errors import BrokenSampleError
@@ -99,3 +102,35 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path):
     with pytest.raises(BrokenSampleError, match="no such file"):
         reading.read(tmp_path / "x.png")
     assert reading.header(tmp_path / "x.png") == "no such file"
+
+
+COLOURED = np.dstack([GRADIENT, GRADIENT[::-1], GRADIENT])
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64, np.uint16])
+def test_pixels_of_another_type_are_scaled_to_eight_bits(kind: type):
+    array = COLOURED / 255 if np.issubdtype(kind, np.floating) else COLOURED.astype(kind)
+    array = array * (257 if kind is np.uint16 else 1)
+    assert np.array_equal(pixels(reading.read(array.astype(kind))), COLOURED)
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((3,)), "an array of shape [3] and type float64"),
+        (np.zeros((), np.uint8), "an array of shape [] and type uint8"),
+        (np.zeros((0, 4), np.uint8), "an array of shape [0, 4] and type uint8"),
+        (np.zeros((3, 8, 8), np.uint8), "an array of shape [3, 8, 8] and type uint8"),
+        (np.zeros((2, 8, 8, 3), np.uint8), "an array of shape [2, 8, 8, 3] and type uint8"),
+        (np.zeros((8, 8), object), "an array of shape [8, 8] and type object"),
+        (torch.zeros(3, 8, 8), "of type Tensor"),
+        (3.5, "of type float"),
+        (None, "of type NoneType"),
+    ],
+    ids=str,
+)
+def test_what_is_no_image_is_told_what_one_is(image: Any, said: str):
+    with pytest.raises(
+        BrokenSampleError, match=re.escape(f"it is {said}; expected a path, the bytes of a file, an image")
+    ):
+        reading.read(image)

@@ -18,6 +18,7 @@ _HEIC = (".heic", ".heif")
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 """Whatever its name, a file is tried as one of these only: Pillow knows more, and runs Ghostscript for one of them."""
 _WHITE = (255, 255, 255)
+_EXPECTED = "a path, the bytes of a file, an image of Pillow, or an array [H, W], [H, W, 3] or [H, W, 4]"
 
 
 def read(image: Any, at_least: int | None = None) -> Image.Image:
@@ -62,15 +63,27 @@ def _open(image: Any) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
     if isinstance(image, np.ndarray):
-        return Image.fromarray(image)
+        return Image.fromarray(_pixels(image))
     if isinstance(image, bytes):
         return Image.open(io.BytesIO(image), formats=_formats())
+    if not isinstance(image, (str, os.PathLike)):
+        raise BrokenSampleError(f"it is of type {type(image).__name__}; expected {_EXPECTED}")
     path = Path(image).expanduser()
     if not S_ISREG(os.stat(path).st_mode):
         raise BrokenSampleError("it is not a regular file")  # a pipe would be waited for, without end
     if path.suffix.lower() in _HEIC:
         _learn_heic()
     return Image.open(path, formats=_formats())
+
+
+def _pixels(array: np.ndarray) -> np.ndarray:
+    """As they are, if they are pixels; numbers of more than 8 bits scaled to those."""
+    has_channels = array.ndim == 3 and array.shape[2] in (3, 4)
+    if not array.size or array.dtype.kind not in "biuf" or not (array.ndim == 2 or has_channels):
+        raise BrokenSampleError(
+            f"it is an array of shape {[*array.shape]} and type {array.dtype}; expected {_EXPECTED}"
+        )
+    return array if array.dtype in (np.uint8, np.bool_) else _eight_bits(array)
 
 
 def _formats() -> list[str]:

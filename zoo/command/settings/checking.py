@@ -309,12 +309,12 @@ def _what(expected: dict[str, Any]) -> str:
 def _words(branches: list[dict[str, Any]]) -> list[str]:
     """What the branches take, without their choices."""
     found: list[str] = []
-    takes_number = any("number" in _as_list(branch.get("type", [])) for branch in branches)
+    numbers = [rules.in_words(branch) for branch in branches if "number" in _as_list(branch.get("type", []))]
     for branch in branches:
         limits = rules.in_words(branch)
         for kind in _as_list(branch.get("type", [])):
-            if kind == "integer" and takes_number:
-                continue
+            if kind == "integer" and limits in numbers:
+                continue  # a number says it all
             if "x-words" in branch:
                 found.append(limits)
             else:
