@@ -11,6 +11,7 @@ from lightning.pytorch import Callback
 
 import zoo
 from zoo.loop import microbatch
+from zoo.samples import INDEX
 
 
 class Losses(Callback):
@@ -50,7 +51,7 @@ def test_dropout_is_on_in_training_and_off_in_evaluation(case: Case):
     """Also where the library hands a pretrained network over in eval mode."""
     assert not torch.equal(trained(case, steps=1, dropout=0.5), undisturbed(case, steps=1, dropout=0.0))
     task, _ = prepared(case, dropout=0.5)
-    batch = task.example_batch(3)
+    batch = task.prepared(task.example_batch(3), "validation")
     assert torch.equal(task.loss(batch)[0], task.loss(batch)[0])
 
 
@@ -74,8 +75,12 @@ def test_padding_does_not_change_the_loss(case: Case):
     task, items = prepared(case)
     processor = task.processor("train")
     short, long = items[len(items) - 1], items[0]
-    together = microbatch.named(task.loss(processor.collate([short, long])))["loss"]
-    apart = [microbatch.named(task.loss(processor.collate([item])))["loss"] for item in (short, long)]
+
+    def loss(*numbered: tuple[int, Any]) -> Any:
+        batch = {**processor.collate([item for _, item in numbered]), INDEX: [i for i, _ in numbered]}
+        return microbatch.named(task.loss(task.prepared(batch, "validation")))["loss"]
+
+    together, apart = loss((0, short), (1, long)), [loss((0, short)), loss((1, long))]
     assert together[1] == sum(count for _, count in apart)
     assert torch.allclose(together[0], torch.stack([total for total, _ in apart]).sum(), rtol=1e-5)
 

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from zoo.runs.run import load as load
     from zoo.samples import ChatSample as ChatSample
     from zoo.samples import CompletionSample as CompletionSample
+    from zoo.samples import ImageRequest as ImageRequest
     from zoo.samples import ImageSample as ImageSample
     from zoo.samples import Processor as Processor
     from zoo.samples import SpeechSample as SpeechSample
     from zoo.samples import TextSample as TextSample
     from zoo.task import Task as Task
     from zoo.tasks.causal_lm import CausalLM as CausalLM
+    from zoo.tasks.diffusion import Diffusion as Diffusion
     from zoo.tasks.image_classification import ImageClassification as ImageClassification
     from zoo.tasks.speech_ctc import SpeechCTC as SpeechCTC
     from zoo.tasks.text_classification import TextClassification as TextClassification

@@ -4,7 +4,7 @@ import functools
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from lightning.pytorch import LightningDataModule
@@ -21,7 +21,7 @@ from zoo.loading.items import Encoded, digest, kept, outside
 from zoo.loading.order import Collate, Fixed, Items, Order
 from zoo.recorded import Recorded
 from zoo.rules import Rule, SumBelow
-from zoo.samples import Item, Processor, Split
+from zoo.samples import Batch, Item, Processor, Split
 
 _STAGES: dict[str, list[Split]] = {
     "fit": ["train", "validation"],
@@ -234,7 +234,8 @@ class DataModule(Recorded, LightningDataModule):
             raise DataError("the training data is empty: no sample is left to train on.")
 
     def _setup_split(self, split: Split) -> None:
-        samples = self.samples(split)
+        asked = self.task.samples_to_predict() if split == "predict" else None
+        samples = self.samples(split) if asked is None else asked
         if samples is None:
             self.items[split] = []
             return
@@ -293,6 +294,21 @@ class DataModule(Recorded, LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader | list:
         return self._evaluation_loader("predict")
+
+    def batches(self, split: Split, processor: Processor, indices: Sequence[int] | None = None) -> Iterable[Batch]:
+        """Batches of any split, for a task that compares with other data than it is tested on.
+
+        Args:
+            indices: of samples, which then come in one batch; None for all.
+        """
+        samples = self._checked(self.samples(split), split)
+        encoded = Encoded(processor, samples, False)
+        size = self.eval_batch_size
+        starts = range(0, len(samples), size)
+        chosen = [list(range(s, min(s + size, len(samples)))) for s in starts] if indices is None else [[*indices]]
+        items = Items(processor.pack(encoded), processor, None)
+        batches = Fixed([[(0, i) for i in batch] for batch in chosen])
+        return DataLoader(items, batch_sampler=batches, collate_fn=Collate(processor), num_workers=self.num_workers)
 
     def _evaluation_loader(self, split: Split) -> DataLoader | list:
         count = len(self.items[split])

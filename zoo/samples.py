@@ -107,6 +107,17 @@ class SpeechSample:
         return name.encode(errors="backslashreplace").decode()  # a file's name may have bytes that are no text
 
 
+@dataclass(frozen=True)
+class ImageRequest:
+    """An image to make.
+
+    Args:
+        label: the class that it is to show; None for none.
+    """
+
+    label: str | None = None
+
+
 def as_samples(inputs: Any, kind: type) -> list[Any]:
     """Samples of inputs to predict from, or of a single one: a text, a path, a waveform is one input, not several.
 

@@ -1,5 +1,7 @@
 """Averaged weights: smoother than the last ones, and most often better."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -51,6 +53,18 @@ class EMA(Recorded, Callback):
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if self._swapped:
             self._swap(pl_module)
+
+    @contextmanager
+    def raw(self, module: Any) -> Iterator[None]:
+        """In a validation, the network with its raw weights for once."""
+        if not self._swapped:
+            yield
+            return
+        self._swap(module)
+        try:
+            yield
+        finally:
+            self._swap(module)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         if self._swapped:

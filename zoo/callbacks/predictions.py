@@ -11,7 +11,7 @@ class Predictions(Callback):
     """One JSON object per sample in `path`, and the same on the screen.
 
     Args:
-        path: written anew.
+        path: written anew, as are the files of a folder beside it, without its ending: images, say.
     """
 
     def __init__(self, path: Path):
@@ -21,10 +21,21 @@ class Predictions(Callback):
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("")
+        for old in self.folder.glob("*.png"):
+            old.unlink()
+
+    @property
+    def folder(self) -> Path:
+        return self.path.with_suffix("")
 
     def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
-            for prediction in outputs:
+            for output in outputs:
+                prediction = pl_module.write_prediction(output, self.folder, self.count)
                 file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
                 print(pl_module.format_prediction(prediction), flush=True)
-        self.count += len(outputs)
+                self.count += 1
+
+    def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
+        for path in pl_module.finish_predictions(self.folder):
+            print(f"written: {path}")

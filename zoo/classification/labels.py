@@ -25,7 +25,7 @@ def of_samples(samples: Sequence[Any], noun: str, remedy: str) -> list[str]:
     if without := labels.count(None):
         example = str(samples[labels.index(None)])[:60]
         raise DataError(f"data.train: {without:,} of {len(labels):,} {noun} have no class ({example}). {remedy}")
-    names = sorted(set(map(str, labels)), key=_by_number)
+    names = in_order(map(str, labels))
     if len(names) < 2:
         raise DataError(f"data.train has only one class ({', '.join(names)}); there is nothing to tell apart.")
     return names
@@ -45,6 +45,11 @@ def check(samples: Iterable[Any], known: Sequence[str], split: Split, noun: str)
             f"data.{split} has {some(unknown)}, which the model does not know; its {len(known)} classes are "
             f"{some(known)}. " + (f"Give every {noun} a class." if None in found else "Use data with the same classes.")
         )
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Each name once, by the alphabet, but numbers in them by their size."""
+    return sorted(set(names), key=_by_number)
 
 
 def some(names: Sequence[str]) -> str:

@@ -121,7 +121,7 @@ class ZooCLI(LightningCLI):
         callbacks: list[Callback] = [ProgressLine()] if shows_progress else []
         if self.subcommand == "fit":
             self.directory = self._directory()
-            callbacks += [self.directory, previews.Previews(), StopBySignal(self.signals)]
+            callbacks += [self.directory, previews.Previews(self.directory), StopBySignal(self.signals)]
         if self.subcommand == "predict":
             self.predictions = Predictions(self.folder / "predictions.jsonl")
             callbacks += [self.predictions]
@@ -236,7 +236,7 @@ class ZooCLI(LightningCLI):
                 f"that are not finite. Lower model.optimizer.lr or look at the data. {folder / 'metrics.csv'} shows "
                 f"since when."
             )
-        summary.next_commands(folder)
+        summary.next_commands(folder, model.predicts_from)
 
     def validate(self, **kwargs: Any) -> None:
         self._evaluate("validation", self.trainer.validate, **kwargs)

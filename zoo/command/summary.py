@@ -22,10 +22,10 @@ def table(title: str, metrics: dict[str, float], eval_settings: dict[str, Any]) 
     print("evaluated with: " + ", ".join(f"{name} {value}" for name, value in eval_settings.items()))
 
 
-def next_commands(folder: Path) -> None:
+def next_commands(folder: Path, predicts_from: str) -> None:
     next_ = {
         "zoo test": "the best checkpoint on the test data",
-        "zoo predict --data.predict FILE": "predictions for what is in it",
+        f"zoo predict {predicts_from}": "predictions",
         "zoo fit --resume": "go on after an interruption",
     }
     print(f"run: {folder}\nnext:")

@@ -16,6 +16,9 @@ from torchvision.transforms import InterpolationMode, v2
 from zoo.errors import ConfigError
 from zoo.images import hf_processors
 
+_GREY = (0.299, 0.587, 0.114)
+"""What red, green and blue add to brightness (ITU-R BT.601, as Pillow has it)."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -85,6 +88,18 @@ def square(image: Image.Image, wanted: Preprocessing) -> Image.Image:
 
 def as_tensor(image: Image.Image) -> Tensor:
     return v2.functional.pil_to_tensor(image)
+
+
+def as_uint8(images: Tensor) -> Tensor:
+    """[B, 3, S, S] uint8 of [B, C, S, S] f32 in -1..1: the inverse of what images go through on their way in."""
+    values = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return values.expand(-1, 3, -1, -1) if values.shape[1] == 1 else values
+
+
+def as_grey(images: Tensor) -> Tensor:
+    """[B, 3, S, S] uint8: three times the brightness, which a grey pixel already is."""
+    weights = torch.tensor(_GREY, device=images.device).view(1, 3, 1, 1)
+    return (images * weights).sum(1, keepdim=True).round().to(torch.uint8).expand_as(images)
 
 
 # Of a processor of transformers ---------------------------------------------------------------------------------

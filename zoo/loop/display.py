@@ -1,8 +1,8 @@
 """What a task shows and logs of itself. Nothing here touches training or metrics, and every default works."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -12,7 +12,8 @@ from zoo.samples import Batch, Item, Split
 
 
 class Display(LightningModule):
-    """How samples, batches, predictions and results look. A task overrides what it can show better."""
+    """How samples, batches, predictions and results look, and what predictions are made from. A task overrides
+    what it can show better."""
 
     def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
         """As Lightning's, but a number is made on the device: no upload that the host would wait for."""
@@ -32,8 +33,33 @@ class Display(LightningModule):
         """A prediction as a line or two on the screen."""
         return str(prediction)
 
+    predicts_from: ClassVar[str] = "--data.predict FILE"
+    """Flags of zoo predict, for an example."""
+
+    def samples_to_predict(self) -> Sequence[Any] | None:
+        """Samples to predict from that are no data, as what a generator is to make; None for those of data.predict."""
+
+    def write_prediction(self, prediction: dict[str, Any], folder: Path, number: int) -> dict[str, Any]:
+        """A prediction as JSON has it. What is a file of its own, as an image, is written into the folder.
+
+        Args:
+            number: of the prediction, from 0.
+        """
+        return prediction
+
+    def finish_predictions(self, folder: Path) -> list[Path]:
+        """Files that show all predictions together. Returns what was written."""
+        return []
+
     def preview(self) -> list[str]:
         """A few lines that show what the network does now, after every validation."""
+        return []
+
+    def preview_image(self) -> Any:
+        """A Pillow image that shows what the network does now, after every validation; None for none."""
+
+    def finish_previews(self, folder: Path) -> list[Path]:
+        """Files that show how the preview images, step=N.png in the folder, changed. Returns what was written."""
         return []
 
     def eval_settings(self, split: Split) -> dict[str, Any]:

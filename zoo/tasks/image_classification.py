@@ -251,6 +251,16 @@ class ImageClassification(Task):
             images = images.contiguous(memory_format=torch.channels_last)
         return self.source.logits(self.network, images).float()
 
+    def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """[B, D] f32, what the last layer sees of each image, and its logits."""
+        seen: list[Tensor] = []
+        hook = self.source.head(self.network).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            logits = self.logits(batch)
+        finally:
+            hook.remove()
+        return (seen[0].flatten(2).mean(2) if seen[0].ndim > 2 else seen[0]).float(), logits
+
     def loss(self, batch: Batch) -> Loss:
         logits, targets = self.logits(batch), batch["targets"]
         smoothing = self.augmentation.label_smoothing if self.training else 0.0

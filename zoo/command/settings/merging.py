@@ -100,14 +100,16 @@ class Settings:
         if name in self._shorthands_of_any():
             ours = ", ".join(f"--{one}" for one in self.shorthands())
             return Problem(
-                f"--{name} does not go with {self.class_path('data')}" + (f", which has {ours}." if ours else ".")
+                f"--{name} does not go with {' and '.join(filter(None, map(self.class_path, ('data', 'model'))))}"
+                + (f", which has {ours}." if ours else ".")
             )
         near = same[0] if same else nearest_word(name, [*known, *self.shorthands(), *OWN_FLAGS])
         meant = f"--{near}" if kind.endswith("--") else near.removeprefix("trainer.")
         return Problem(f"unknown {kind}{name}" + (f"; did you mean {meant}?" if near else "."))
 
     def _shorthands_of_any(self) -> set[str]:
-        found = map(self.schema.definitions.get, self.schema.subclasses("zoo.DataModule"))
+        classes = [*self.schema.subclasses("zoo.DataModule"), *self.schema.subclasses("zoo.Task")]
+        found = map(self.schema.definitions.get, classes)
         return {name for one in found if one for name in one.get("x-shorthands", {})}
 
     def _stray(self, word: str) -> str:
@@ -169,7 +171,8 @@ class Settings:
         return self.schema.definition(path, BASES[section]) if path else None
 
     def shorthands(self) -> dict[str, str]:
-        return (self.definition("data") or {}).get("x-shorthands", {})
+        found = [(self.definition(section) or {}).get("x-shorthands", {}) for section in ("data", "model")]
+        return {name: key for shorthands in found for name, key in shorthands.items()}
 
     def node(self, section: str, name: str) -> Node:
         return _argument(self.tree.get(section), name) or Node(None)

@@ -1,0 +1,1 @@
+"""What generators of images are asked for, and how what they make is measured."""
