@@ -49,6 +49,7 @@ BENCHMARKS = {
         "--text {assets}/tinyshakespeare.txt --tokenizer {assets}/smollm2 --repeats 2 --rounds 2",
     ),
     "text_reading": Benchmark("Reading 200 MB of text, beside datasets.load_dataset"),
+    "recordings": Benchmark("Resamplers, and reading recordings of each format", "--rounds 3"),
     "processes": Benchmark("Two processes, beside one", "--steps 30"),
     "offload": Benchmark("Activations in host memory: what it would buy and cost on a GPU"),
     "start": Benchmark("Commands that train nothing, beside a bare LightningCLI", "--repeat 2"),

@@ -1,6 +1,7 @@
 """Reading recordings against what was written: every format and rate, parts, and files that are broken."""
 
 import os
+import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -242,6 +243,17 @@ def test_others_that_were_cut_off_are_found_by_their_header_or_when_they_are_rea
     path = written(tmp_path, name, 8)
     os.truncate(path, path.stat().st_size // 2)
     assert error_of(lambda: reading.read(path, RATE))
+
+
+def test_an_mp3_that_was_cut_off_is_found_by_its_header(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    path = written(tmp_path, "a.mp3", 8)
+    tag = b"ID3\x04\0\0\0\0\x01\x48" + bytes(200)
+    path.write_bytes(tag + path.read_bytes())
+    assert reading.header(path) is None
+    assert len(reading.read(path, RATE)) == 8 * RATE
+    os.truncate(path, path.stat().st_size // 2)
+    assert re.fullmatch(r"it is cut off: (49|50|51)% of what its header promises", reading.header(path) or "")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])

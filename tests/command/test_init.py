@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import yaml
 from conftest import TEXT, save_tiny
 from hub_cache import put_model
@@ -26,6 +27,7 @@ LINES = TEXT.splitlines()
 HINDI = "\n".join(f"भारत एक विशाल देश है और यहाँ {i} भाषाएँ बोली जाती हैं।" for i in range(60))
 GERMAN = "\n".join(f"Der Fuchs läuft müde über {i} Hunde und schläft dann im Gebüsch." for i in range(60))
 TURNS = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "A fox, and it sleeps."}]
+SPOKEN = [[f"wavs/{i}.wav", line, i % 4] for i, line in enumerate(LINES[:8])]
 HOME = Path("mine")
 
 
@@ -54,6 +56,12 @@ def images(*folders: str, each: int = 6, suffix: str = "png", side: int = 12) ->
             put(f"{folder}/{i}.{suffix}")
             pixels = np.random.default_rng(i).integers(0, 255, (side, side, 3), np.uint8)
             Image.fromarray(pixels).save(HOME / folder / f"{i}.{suffix}")
+
+
+def record(*paths: str, seconds: float = 1.0, level: float = 0.3, rate: int = 8000) -> None:
+    for path in paths:
+        put(path)
+        soundfile.write(HOME / path, level * np.sin(np.arange(round(seconds * rate)) / 5), rate)
 
 
 def several(*makers: Callable[[], None]) -> Callable[[], None]:
@@ -178,6 +186,50 @@ def test_what_is_found_is_said_and_its_config_has_no_mistake(name: str, here: Pa
     assert merging.merged(schema.load(), ["--config", "mine.yaml"]).check("fit")[1] == []
 
 
+RECOGNISED |= {
+    "recordings with texts": (
+        several(lambda: record("में/a.wav", "में/b.flac"), lambda: text("में/a.txt", HINDI), lambda: text("में/b.txt", HINDI)),
+        ["2 recordings with transcripts beside them", "length: 2.0 s in all, from 1.0 s to 1.0 s", "Devanagari"],
+        {"train": "mine/में", "group_by_length": True},
+    ),
+    "recordings with subtitles": (
+        several(lambda: record("a.wav"), lambda: text("a.srt", "1\n00:00:00,000 --> 00:00:01,000\nगाँव\n")),
+        ["1 recording with transcripts beside them"],
+        {"train": "mine", "group_by_length": True},
+    ),
+    "LibriSpeech": (
+        several(lambda: record("dev/8/9/8-9-0.flac"), lambda: text("dev/8/9/8-9.trans.txt", "8-9-0 GO DO YOU HEAR\n")),
+        ["1 recording with LibriSpeech's transcripts"],
+        {"train": "mine/dev/8/9", "group_by_length": True},
+    ),
+    "a table of recordings": (
+        several(
+            lambda: record(*(row[0] for row in SPOKEN)),
+            lambda: table("metadata.csv", ["file_name", "text", "speaker"], SPOKEN),
+        ),
+        ["8 recordings (file_name) with transcripts (text) in metadata.csv", "whole speakers (speaker) are held out"],
+        {"train": "mine/metadata.csv", "group_column": "speaker", "group_by_length": True},
+    ),
+    "a table with names of its own": (
+        several(
+            lambda: record(*(f"wavs/{i}.wav" for i in range(8))),
+            lambda: table("list.csv", ["clip", "what is said"], [[f"{i}.wav", LINES[i]] for i in range(8)]),
+        ),
+        ["8 recordings (clip) with transcripts (what is said)"],
+        {"train": "mine/list.csv", "audio_column": "wavs/{clip}", "text_column": "what is said"}
+        | {"group_by_length": True},
+    ),
+    "Common Voice": (
+        several(
+            lambda: record("clips/a.mp3", "clips/b.mp3"),
+            lambda: text("train.tsv", 'client_id\tpath\tsentence\nx\ta.mp3\t"Stop, he said.\n'),
+            lambda: text("dev.tsv", "client_id\tpath\tsentence\ny\tb.mp3\tGo.\n"),
+        ),
+        ["1 recordings (path) with transcripts (sentence)", "train 1 table, validation 1 table"],
+        {"train": "mine/train.tsv", "validation": "mine/dev.tsv", "group_column": "client_id", "group_by_length": True},
+    ),
+}
+
 NOT_FOR_US: dict[str, tuple[Callable[[], None], str]] = {
     "an empty folder": (lambda: HOME.mkdir(), "mine has no file in it. Expected texts"),
     "empty texts": (lambda: text("a.txt", ""), "mine: every text in it is empty."),
@@ -222,9 +274,25 @@ NOT_FOR_US: dict[str, tuple[Callable[[], None], str]] = {
         several(lambda: images("cats", "dogs"), lambda: [put(f"cats/{i}.png", b"x") for i in range(6)] and None),
         "6 of 12 cannot be read, too many (cats/0.png: it is no image",
     ),
-    "recordings": (
+    "recordings without transcripts": (
+        lambda: record("क a.wav", "b.wav"),
+        "mine: 2 recordings without transcripts. To train on them, write what is said in b.wav into b.txt beside it,",
+    ),
+    "recordings beside another table": (
+        several(lambda: record("a.wav"), lambda: text("a.txt", "Hi."), lambda: table("n.csv", ["a"], [[1]])),
+        "mine: 1 recording beside a table that is not about them (mine/n.csv); part them",
+    ),
+    "broken recordings": (
         several(lambda: put("a.wav", b"RIFF" * 99), lambda: put("b.m4a"), lambda: text("a.txt", "Hello.")),
-        "mine: 2 recordings, 1 of them with a transcript of the same name: zoo has no task for sound yet.",
+        "1 recording with transcripts beside them: 1 of 1 cannot be read, too many (a.wav: it is no recording",
+    ),
+    "a table of recordings that are not there": (
+        lambda: table("a.csv", ["path", "text"], [[f"{i}.wav", LINES[i]] for i in range(9)]),
+        "mine/a.csv: recordings (path): no recording that it names is there (0.wav).",
+    ),
+    "a table of recordings without transcripts": (
+        several(lambda: record("a.wav"), lambda: table("a.csv", ["path", "age"], [["a.wav", 30]])),
+        "recordings (path): no column of transcripts is clear (columns: path, age); expected one called text",
     ),
     "documents": (
         several(lambda: put("a.pdf"), lambda: put("b.xlsx")),
@@ -340,6 +408,35 @@ def test_broken_images_are_named_and_allowed_for(here: Path, zoo_command: Any):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_of_recordings_what_is_silent_long_missing_or_broken_is_said_and_allowed_for(here: Path, zoo_command: Any):
+    record(*(f"{i:02}.wav" for i in range(20)))
+    record("silent.wav", level=0)
+    record("talk.flac", seconds=45)
+    record("nothing said.wav")
+    put("cut.wav", (HOME / "00.wav").read_bytes()[:900])
+    for path in sorted(HOME.iterdir()):
+        if path.stem != "nothing said":
+            text(f"{path.stem}.txt", "what is said")
+    code, said, complaint = zoo_command("init", "mine")
+    assert (code, complaint) == (0, "")
+    for line in (
+        "without a transcript, so not used: 1 (nothing said.wav)",
+        "longer than 30 s, so left out unless subtitles say what is where: 1 (talk.flac)",
+        "silent: 1 (silent.wav)",
+        "cannot be read: 1 of 23 (cut.wav: it is cut off: 0.1 s of the 1.0 s that its header promises)",
+        "length: 66.0 s in all, from 1.0 s to 45.0 s",
+    ):
+        assert line in said
+    assert yaml.safe_load(Path("mine.yaml").read_text())["data"]["init_args"]["max_broken"] == 0.5
+
+
+def test_a_single_recording_is_looked_at_too(here: Path, zoo_command: Any):
+    record("a b.wav")
+    code, _, complaint = zoo_command("init", "mine/a b.wav")
+    assert code == 65
+    assert "1 recording without transcripts" in complaint
+
+
 def test_links_that_lead_back_pipes_and_devices_are_named_and_left(here: Path, zoo_command: Any):
     images("cats", "dogs")
     os.symlink("..", HOME / "cats/all")
@@ -423,8 +520,12 @@ def test_init_answers_before_heavy_imports(here: Path):
         lambda: images("train/बिल्ली घर", "train/कुत्ता", "val/बिल्ली घर", "val/कुत्ता", each=3),
         lambda: jsonl("a.jsonl", [{"dialogue": ["Who is it?", line]} for line in LINES]),
         lambda: jsonl("a.jsonl", [{"पाठ": f"{HINDI} {line}", "label": i % 3} for i, line in enumerate(LINES * 9)]),
+        several(
+            lambda: record(*(f"आवाज़ {i}.flac" for i in range(12))),
+            lambda: [text(f"आवाज़ {i}.txt", f"गाँव {'एक' * (i + 1)}") for i in range(12)] and None,
+        ),
     ],
-    ids=["Kaggle", "classes with splits", "conversations", "texts with a label"],
+    ids=["Kaggle", "classes with splits", "conversations", "texts with a label", "recordings"],
 )
 def test_the_config_for_a_folder_runs(make: Callable[[], None], here: Path, zoo_command: Any):
     make()

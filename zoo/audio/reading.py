@@ -136,6 +136,7 @@ def _opened(audio: Any, waveform_rate: int | None) -> Iterator[Any]:
         return
     with _file(audio) as file:
         _check_riff(file)
+        _check_xing(file)
         if (sound := _sound(file)) is not None:
             with sound:
                 yield _Sound(sound)
@@ -189,6 +190,30 @@ def _check_riff(file: IO[bytes]) -> None:
             break
         at += 8 + length + length % 2
     file.seek(0)
+
+
+def _check_xing(file: IO[bytes]) -> None:
+    """Refuse an mp3 that was cut off, of which libsndfile's decoder complains on the screen.
+
+    Raises:
+        BrokenSampleError: its header promises more than is there.
+    """
+    start = file.read(10)
+    before = 0
+    if start.startswith(b"ID3"):  # a title, a picture; its size has seven bits to the byte
+        before = 10 + sum((byte & 127) << 7 * (3 - i) for i, byte in enumerate(start[6:10].ljust(4, b"\0")))
+    size = file.seek(0, os.SEEK_END)
+    file.seek(before)
+    head = file.read(64)
+    file.seek(0)
+    at = max(head.find(b"Xing"), head.find(b"Info"))
+    if not head.startswith((b"\xff\xfb", b"\xff\xf3", b"\xff\xfa", b"\xff\xf2", b"\xff\xe3")) or at < 0:
+        return
+    flags = int.from_bytes(head[at + 4 : at + 8], "big")
+    begin = at + 8 + 4 * (flags & 1)  # the number of frames comes first
+    promised, there = int.from_bytes(head[begin : begin + 4], "big"), size - before
+    if flags & 2 and there < 0.99 * promised:
+        raise BrokenSampleError(f"it is cut off: {there / promised:.0%} of what its header promises")
 
 
 def _cut_off(promised: float, there: float) -> str:

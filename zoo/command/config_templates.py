@@ -15,6 +15,7 @@ CHAT, CHAT_ANY = "HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B"
 """Language models to start from: of English, of a hundred languages, of programs; for texts, and for conversations."""
 READER, READER_ANY = "distilbert/distilbert-base-uncased", "FacebookAI/xlm-roberta-base"
 """Models to tell texts apart with: English ones, and those of a hundred languages."""
+WHISPER = "openai/whisper-small"
 CLASSIFIER = "vit_small_patch16_224.augreg_in21k"
 
 _TEXT = """\
@@ -128,6 +129,44 @@ _IMAGES_SCRATCH = """\
 _IMAGES_PRETRAINED = """\
     pretrained: {classifier}    # any classifier of timm or transformers, or a folder
     # freeze: backbone              # trains the head only: quick, and good with few images"""
+_SPEECH = """\
+# yaml-language-server: $schema={schema}
+{about}
+#   {zoo} fit --config THIS_FILE    train
+#   {zoo} test    error rates of words and letters, and the worst mistakes
+#   {zoo} predict --audio RECORDING.wav    what is said in it
+# Every key: zoo fit --model {task} --help, zoo fit --data zoo.SpeechData --help
+model:
+  class_path: {task}
+  init_args:
+{network}
+    language: {language}                    # of what is said, as en
+    schedule: {schedule}
+    warmup_steps: 0.1               # 10 % of all steps
+    optimizer:
+      class_path: torch.optim.AdamW
+      init_args: {{lr: {lr}, weight_decay: 0.01}}
+data:
+  class_path: zoo.SpeechData
+  init_args:
+{data}{divided}{grouped}    batch_size: {batch}                  # recordings of one step
+    group_by_length: {by_length}
+trainer:
+  max_epochs: {epochs}                    # passes over the recordings
+"""
+_SPEECH_SCRATCH = """\
+    # This trains from scratch, which needs no download, and hours of speech. With access to the Hugging Face hub,
+    # Whisper needs far less. Put
+    #   pretrained: {whisper}
+    # in the place of the next line, with class_path: zoo.SpeechSeq2Seq, lr 1.0e-5 and 3 epochs.
+    architecture: {{name: speech_encoder, width: 144, layers: 4}}"""
+_SPEECH_PRETRAINED = """\
+    pretrained: {whisper}    # Whisper of any size, or a folder"""
+_LANGUAGES = {"Devanagari": "hi", "Cyrillic": "ru", "Arabic": "ar", "Chinese": "zh", "Hangul": "ko", "Hiragana": "ja",
+              "Katakana": "ja", "Bengali": "bn", "Tamil": "ta", "Telugu": "te", "Thai": "th", "Greek": "el",
+              "Hebrew": "he", "Gujarati": "gu", "Gurmukhi": "pa", "Kannada": "kn", "Malayalam": "ml"}  # fmt: skip
+"""The language that is most often in a script."""
+_HOUR = 3600
 _SMALL_TEXT, _LARGE_TEXT = 1_000_000, 10_000_000
 _SMALL_IMAGES = 40
 _FEW_IMAGES = 1000
@@ -138,6 +177,8 @@ def model(found: Found) -> str:
     """The one of the hub to start from."""
     if found.kind == "images":
         return f"timm/{CLASSIFIER}"
+    if found.kind == "speech":
+        return WHISPER
     if found.language == languages.CODE and found.kind == "text":
         return BASE_CODE
     english, foreign = {"text": (BASE, BASE_ANY), "chat": (CHAT, CHAT_ANY), "classes": (READER, READER_ANY)}[found.kind]
@@ -236,8 +277,35 @@ def images(found: Found, about: str, zoo: str, reachable: bool) -> str:
     )
 
 
+def speech(found: Found, about: str, zoo: str, reachable: bool) -> str:
+    """For writing down what is said in recordings."""
+    spoken = "en" if found.language == languages.ENGLISH else next(
+        (code for script, code in _LANGUAGES.items() if script in found.language), "null"
+    )  # fmt: skip
+    return _SPEECH.format(
+        schema=_schema(),
+        about=_comment(about),
+        zoo=zoo,
+        task="zoo.SpeechSeq2Seq" if reachable else "zoo.SpeechCTC",
+        network=(_SPEECH_PRETRAINED if reachable else _SPEECH_SCRATCH).format(whisper=WHISPER),
+        language=scalar(spoken) if spoken != "null" else spoken,
+        schedule="linear" if reachable else "cosine",
+        lr="1.0e-5" if reachable else "2.0e-3",
+        data=_data(found),
+        divided=""
+        if "validation" in found.sources
+        else "    # validation: FOLDER          # without it: a tenth of train\n",
+        grouped=""
+        if "group_column" in found.settings
+        else "    # group_column: speaker       # a column of the table: whole speakers are held out\n",
+        batch=16 if reachable or found.size < _HOUR else 32,
+        by_length="false" if reachable else "true",
+        epochs=3 if reachable else 40 if found.size < _HOUR else 15,
+    )
+
+
 TEMPLATES: dict[str, Callable[[Found, str, str, bool], str]]
-TEMPLATES = {"text": text, "chat": text, "classes": classes, "images": images}
+TEMPLATES = {"text": text, "chat": text, "classes": classes, "images": images, "speech": speech}
 """By the kind of what was found."""
 
 

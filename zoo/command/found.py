@@ -14,7 +14,6 @@ SPLITS |= {"validation": "validation", "dev": "validation", "test": "test"}
 ORDER = ("train", "validation", "test")
 
 NO_TASK = {
-    "sound": "zoo has no task for sound yet",
     "preferences": "zoo has no task for preference pairs (chosen, rejected) yet",
     "numbers": "zoo has no task for tables of numbers and categories; scikit-learn is made for these",
     "detection": "zoo has no task for boxes or masks in images",
@@ -28,15 +27,15 @@ class Found:
     """One thing that was recognised.
 
     Args:
-        kind: which config it gets: text, chat, classes (of texts), or images.
+        kind: which config it gets: text, chat, classes (of texts), images, or speech.
         what: for people, as "24 images in 2 classes (cats 12, dogs 12)".
         sources: for data.train, data.validation, data.test, by those words.
         settings: further ones of the data.
         notes: what else was concluded, a line each.
         refusal: why there is no config for it; empty where there is one.
         entries: the files that it is about.
-        images: those that rows of a table name.
-        size: characters of text, or images.
+        named: images or recordings that rows of a table name.
+        size: characters of text, images, or seconds of recordings.
         sample: some of the text.
         language: that it is in, as far as it can be told.
         side: shorter side of most images, in pixels.
@@ -50,7 +49,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     refusal: str = ""
     entries: Sequence[Entry] = ()
-    images: Sequence[Entry] = ()
+    named: Sequence[Entry] = ()
     size: int = 0
     sample: str = ""
     language: str = ""
@@ -59,7 +58,7 @@ class Found:
 
     @property
     def weight(self) -> int:
-        return sum(entry.size for entry in (*self.entries, *self.images))
+        return sum(entry.size for entry in (*self.entries, *self.named))
 
 
 def split_of(word: str) -> str | None:

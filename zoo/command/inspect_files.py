@@ -1,8 +1,8 @@
 """What zoo could train on in a folder, and which of it, if it is clear."""
 
-from zoo.command import image_folders, languages, tables_inside, texts_inside
-from zoo.command.found import NO_TASK, Found
-from zoo.command.inventory import Entry, Inventory, count
+from zoo.command import image_folders, languages, recordings_inside, tables_inside, texts_inside
+from zoo.command.found import Found
+from zoo.command.inventory import Inventory, count
 from zoo.errors import ConfigError, DataError, typed
 from zoo.files.paths import printable, shell
 
@@ -21,7 +21,7 @@ _CONVERT = {
     ".xlsx": "save each as .csv, or: soffice --headless --convert-to csv FILE.xlsx",
 }
 _CONVERT |= {".htm": _CONVERT[".html"], ".xls": _CONVERT[".xlsx"], ".ods": _CONVERT[".xlsx"]}
-USES = ("images", "tables", "texts")
+USES = ("images", "recordings", "tables", "texts")
 
 
 def conversions(inventory: Inventory) -> list[str]:
@@ -35,15 +35,16 @@ def look(inventory: Inventory, use: str = "") -> Found:
     """What is to be trained on.
 
     Args:
-        use: images, tables or texts, where a user has chosen.
+        use: images, recordings, tables or texts, where a user has chosen.
 
     Raises:
         ConfigError: several things could be meant.
         DataError: there is nothing that zoo has a task for.
     """
-    lookers = {"images": image_folders.look, "tables": tables_inside.look, "texts": texts_inside.look}
+    lookers = {"images": image_folders.look, "recordings": recordings_inside.look}
+    lookers |= {"tables": tables_inside.look, "texts": texts_inside.look}
     candidates = [found for name, looker in lookers.items() if use in ("", name) for found in looker(inventory)]
-    candidates = _one_of_images([*candidates, *([] if use else _sounds(inventory))])
+    candidates = _without_transcripts(_one_of_images(candidates))
     candidates.sort(key=lambda found: -found.weight)
     usable = [found for found in candidates if not found.refusal]
     if not usable or (candidates[0].refusal and candidates[0].weight > _CLEAR * usable[0].weight):
@@ -72,6 +73,16 @@ def _one_of_images(candidates: list[Found]) -> list[Found]:
     return [found for found in candidates if found not in left]
 
 
+def _without_transcripts(candidates: list[Found]) -> list[Found]:
+    """Without what is part of recordings with transcripts: their texts, or the recordings that a table names."""
+    speech = [found for found in candidates if found.kind == "speech" and not found.refusal]
+    if not speech:
+        return candidates
+    taken = {entry.location for found in speech for entry in found.entries}
+    others = [found for found in candidates if found.kind != "speech"]
+    return [*speech, *(found for found in others if {entry.location for entry in found.entries} - taken)]
+
+
 def _ambiguous(inventory: Inventory, usable: list[Found]) -> str:
     lines = "".join(f"\n  {_command(inventory, found)}   # {found.what}" for found in usable)
     return f"{printable(inventory.root)} has several things to train on. Choose one of them:{lines}"
@@ -81,7 +92,7 @@ def _command(inventory: Inventory, found: Found) -> str:
     """What to type for just this one."""
     if len(found.entries) == 1:
         return typed(f"zoo init {shell(found.entries[0].path)}")
-    use = {"table": "tables", "text": "texts"}.get(found.entries[0].kind, "images")
+    use = {"table": "tables", "text": "texts", "recording": "recordings"}.get(found.entries[0].kind, "images")
     return typed(f"zoo init {shell(inventory.root)} --use {use}")
 
 
@@ -96,22 +107,5 @@ def _nothing(inventory: Inventory, candidates: list[Found]) -> str:
     if inventory.of("video"):
         return f"{root}: {count(len(inventory.of('video')), 'video')}; zoo has no task for them."
     held = "no file" if not inventory.entries else "nothing that zoo can train on"
-    expected = "texts (.txt, .md …), tables (.csv, .jsonl …), or images in a folder per class"
+    expected = "texts (.txt, .md …), tables (.csv, .jsonl …), images in a folder per class, or recordings"
     return f"{root} has {held} in it. Expected {expected}."
-
-
-def _sounds(inventory: Inventory) -> list[Found]:
-    sounds = inventory.of("recording")
-    if not sounds:
-        return []
-    written = {_stem(entry) for entry in (*inventory.of("text"), *inventory.of("table"))}
-    spoken = sum(_stem(entry) in written for entry in sounds)
-    beside = (
-        f"{spoken:,} of them with a transcript of the same name" if spoken else "none with a transcript of its name"
-    )
-    what = f"{count(len(sounds), 'recording')}, {beside}"
-    return [Found("", what, refusal=f"{printable(inventory.root)}: {what}: {NO_TASK['sound']}", entries=sounds)]
-
-
-def _stem(entry: Entry) -> tuple[str, ...]:
-    return (*entry.parts[:-1], entry.path.stem)

@@ -17,6 +17,7 @@ _KINDS = {
     "table": TABLES,
     "image": IMAGES,
     "recording": SOUNDS,
+    "subtitle": (".srt", ".vtt"),
     "video": (".mp4", ".mkv", ".avi", ".mov", ".webm", ".wmv", ".m4v"),
     "document": (".pdf", ".docx", ".doc", ".odt", ".rtf", ".epub", ".html", ".htm", ".xlsx", ".xls", ".ods", ".ipynb"),
     "archive": (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz"),

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.command import image_folders
+from zoo.audio import columns
+from zoo.command import image_folders, recordings_inside
 from zoo.command.found import NO_TASK, ORDER, Found, source, split_of
 from zoo.command.inventory import IMAGES, SOUNDS, Entry, Inventory, count
 from zoo.errors import DataError
@@ -44,7 +45,7 @@ class _Verdict:
     notes: list[str] = field(default_factory=list)
     refusal: str = ""
     sample: str = ""
-    images: Sequence[Entry] = ()
+    named: Sequence[Entry] = ()
 
 
 def look(inventory: Inventory) -> list[Found]:
@@ -93,10 +94,13 @@ def _group(inventory: Inventory, group: list[tuple[Entry, Rows, _Verdict]], entr
     notes += [f"not used: {printable(entry.path.name)}" for entry in splits.get("", [])]
     sources = {split: where for split, where in named.items() if where}
     characters = sum(entry.size for entry in entries) if verdict.kind != "images" else number
-    found = Found(verdict.kind, what, sources, dict(verdict.settings), notes, refusal, entries, verdict.images)
+    found = Found(verdict.kind, what, sources, dict(verdict.settings), notes, refusal, entries, verdict.named)
     found.size, found.sample = characters, verdict.sample
-    if found.images and not refusal:
-        image_folders.open_some(found, found.images)
+    if found.named and not refusal:
+        if verdict.kind == "images":
+            image_folders.open_some(found, found.named)
+        else:
+            recordings_inside.open_some(found, found.named, number)
     return found
 
 
@@ -141,8 +145,8 @@ def _of_columns(inventory: Inventory, entry: Entry, table: Rows, kinds: dict[str
     label = _label(table, kinds, lower)
     if images := _images(inventory, entry, table, kinds):
         return _labelled_images(images, label, table)
-    if any(_endings(table.values(name), SOUNDS) for name, kind in kinds.items() if kind in ("word", "text", "object")):
-        return _Verdict("", "recordings", refusal=NO_TASK["sound"])
+    if recordings := _recordings(inventory, entry, table, kinds):
+        return _spoken(recordings, table, lower)
     words = [name for name, kind in kinds.items() if kind in ("text", "word")]
     prompt = next((lower[name] for name in _PROMPTS if lower.get(name) in words), None)
     completion = next(
@@ -226,15 +230,63 @@ def _documents(table: Rows, kinds: dict[str, str], lower: dict[str, str], label:
     return _Verdict("text", f"texts ({printable(column)})", settings, notes, sample=sample)
 
 
+# Recordings -----------------------------------------------------------------------------------------------------
+
+
+def _recordings(inventory: Inventory, entry: Entry, table: Rows, kinds: dict[str, str]) -> "_Media | None":
+    """The column of recordings, None where there is none."""
+    for name, kind in kinds.items():
+        values = table.values(name)
+        if kind == "bytes" or (kind == "object" and {"bytes", "path"} <= set(values[0])):
+            content = values[0] if kind == "bytes" else values[0]["bytes"]
+            if recordings_inside.is_recording(content or b"") or _endings(values, SOUNDS):
+                return _Media(name, "", len(values))
+    named = [name for name, kind in kinds.items() if kind in ("word", "text") and _endings(table.values(name), SOUNDS)]
+    for name in named:
+        if found := _located(inventory, entry, [str(value) for value in table.values(name)], name, "recording"):
+            return found
+    return _Media(named[0], "", 0) if named else None
+
+
+def _spoken(recordings: "_Media", table: Rows, lower: dict[str, str]) -> _Verdict:
+    column, what = recordings.column, f"recordings ({printable(recordings.column)})"
+    text = next((name for name in columns.TEXT if name in table.columns), None) or next(
+        (name for name in table.columns if name != column and heads.kind_of(table.values(name)) == "text"), None
+    )
+    if text is None:
+        why = f"no column of transcripts is clear (columns: {', '.join(map(printable, table.columns))})"
+        return _Verdict("", what, refusal=f"{what}: {why}; expected one called text")
+    if not recordings.there:
+        example = printable(table.values(column)[0])
+        return _Verdict("", what, refusal=f"{what}: no recording that it names is there ({example})")
+    settings: dict[str, Any] = {}
+    if recordings.pattern not in ("", f"{{{column}}}", f"clips/{{{column}}}"):
+        settings["audio_column"] = recordings.pattern
+    elif column != next((name for name in columns.AUDIO if name in table.columns), None):
+        settings["audio_column"] = column
+    if text not in columns.TEXT:
+        settings["text_column"] = text
+    speaker = next((lower[name] for name in columns.SPEAKER if name in lower), None)
+    notes = [] if speaker is None else [f"whole speakers ({printable(speaker)}) are held out"]
+    settings |= {} if speaker is None else {"group_column": speaker}
+    looked_at = len(table.values(column))
+    if recordings.there < looked_at:
+        notes.append(f"{looked_at - recordings.there} of the first {looked_at} rows name no recording that is there")
+        recordings_inside.allow(settings, looked_at - recordings.there, looked_at, table.count)
+    sample = "\n".join(map(str, table.values(text)[:100]))
+    what += f" with transcripts ({printable(text)})"
+    return _Verdict("speech", what, settings, notes, sample=sample, named=recordings.entries)
+
+
 # Images ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class _Images:
-    """A column of images.
+class _Media:
+    """A column of images, or of recordings.
 
     Args:
-        pattern: where the image of a row is, with the column's name in braces; empty where it is in the table itself.
+        pattern: where the file of a row is, with the column's name in braces; empty where it is in the table itself.
         there: how many of the rows looked at have one.
         entries: their files.
     """
@@ -245,33 +297,33 @@ class _Images:
     entries: Sequence[Entry] = ()
 
 
-def _images(inventory: Inventory, entry: Entry, table: Rows, kinds: dict[str, str]) -> _Images | None:
+def _images(inventory: Inventory, entry: Entry, table: Rows, kinds: dict[str, str]) -> _Media | None:
     """The column of images, None where there is none."""
     for name, kind in kinds.items():
         values = table.values(name)
         if kind == "bytes" or (kind == "object" and {"bytes", "path"} <= set(values[0])):
             content = values[0] if kind == "bytes" else values[0]["bytes"]
             if _is_image(content or b"") or _endings(values, IMAGES):
-                return _Images(name, "", len(values))
+                return _Media(name, "", len(values))
     words = [name for name, kind in kinds.items() if kind in ("word", "text", "number")]
     named = [name for name in words if _endings(table.values(name), IMAGES)]
     ids = [name for name in words if re.search("image|img|file|photo|picture|id|name|path", name.lower())]
     for name in dict.fromkeys([*named, *ids]):
         if found := _located(inventory, entry, [str(value) for value in table.values(name)], name):
             return found
-    return _Images(named[0], "", 0) if named else None
+    return _Media(named[0], "", 0) if named else None
 
 
-def _located(inventory: Inventory, entry: Entry, values: list[str], column: str) -> _Images | None:
+def _located(inventory: Inventory, entry: Entry, values: list[str], column: str, kind: str = "image") -> _Media | None:
     """Where the files are that the values name: by their paths, their names, or their names without ending."""
-    folder, images = entry.path.parent, inventory.of("image")
-    known = {os.path.normpath(image.path): image for image in images}
+    folder, media = entry.path.parent, inventory.of(kind)
+    known = {os.path.normpath(one.path): one for one in media}
     hits = [known.get(os.path.normpath(folder / value)) for value in values]
     pattern = f"{{{column}}}"
     for name in ("name", "stem"):
         if sum(map(bool, hits)) > len(values) // 2:
             break
-        places = {getattr(image.path, name): image for image in images}
+        places = {getattr(one.path, name): one for one in media}
         first = next((places[Path(value).name] for value in values if Path(value).name in places), None)
         if first:
             place = os.path.relpath(first.path.parent, folder)
@@ -279,10 +331,10 @@ def _located(inventory: Inventory, entry: Entry, values: list[str], column: str)
             paths = [folder / pattern.replace(f"{{{column}}}", value) for value in values]
             hits = [known.get(os.path.normpath(path)) for path in paths]
     found = [hit for hit in hits if hit]
-    return _Images(column, pattern, len(found), found) if len(found) > len(values) // 2 else None
+    return _Media(column, pattern, len(found), found) if len(found) > len(values) // 2 else None
 
 
-def _labelled_images(images: _Images, label: str | None, table: Rows) -> _Verdict:
+def _labelled_images(images: _Media, label: str | None, table: Rows) -> _Verdict:
     column, looked_at = images.column, len(table.values(images.column))
     shown = f"images ({printable(column)})"
     others = [n for n in table.columns if n != column and n.lower() not in ("id", "split")]
@@ -311,7 +363,7 @@ def _labelled_images(images: _Images, label: str | None, table: Rows) -> _Verdic
     classes = len({*map(str, table.values(label))})
     seen = "" if table.count <= len(table.rows) else f" in the first {len(table.rows)} rows"
     what = f"{shown} in {classes} classes{seen} ({printable(label)})"
-    return _Verdict("images", what, settings, notes, images=images.entries)
+    return _Verdict("images", what, settings, notes, named=images.entries)
 
 
 def _endings(values: Sequence[Any], suffixes: Sequence[str]) -> bool:

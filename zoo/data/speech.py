@@ -18,6 +18,9 @@ from zoo.files.forms import Found
 from zoo.files.paths import follow
 from zoo.samples import SpeechSample, Split
 
+_FASTEST = 40
+"""Letters a second: a transcript with more is that of another recording, or its recording was cut off."""
+
 
 @checked
 class SpeechData(DataModule):
@@ -89,8 +92,8 @@ class SpeechData(DataModule):
             train = [train[i] for i in order[: self.limit]]
         parts = {split: [i for group in some for i in group] for split, some in zip(shares, held, strict=True)}
         parts["train"] = train
-        counts = f" by {self.group_column} ({' and '.join(str(len(some)) for some in held)} of {len(groups)})"
-        told = "{share}" + (counts.replace("{", "{{").replace("}", "}}") if self.group_column else "")
+        whole = f" (whole values of {self.group_column})" if self.group_column else ""
+        told = "{share}" + whole.replace("{", "{{").replace("}", "}}")
         return {split: [samples[i] for i in sorted(indices)] for split, indices in parts.items()}, told
 
     def _groups(self, samples: Sequence[SpeechSample], parts: int) -> list[list[int]]:
@@ -129,12 +132,14 @@ class SpeechData(DataModule):
         kept, left_out = speech_lengths.within(samples, self.min_seconds, most)
         if not kept and samples:
             raise DataError(f"data.{split}: nothing is left of {len(samples):,} recordings: {', '.join(left_out)}.")
-        return kept, [*notes, *left_out]
+        hasty = [str(s) for s in kept if len(s.text or "") > _FASTEST * (s.seconds or 0)]
+        told = f"{len(hasty):,} with over {_FASTEST} letters a second, which nobody speaks ({_some(hasty)})"
+        return kept, [*notes, *left_out, *([told] if hasty else [])]
 
     def summary(self, samples: list[SpeechSample]) -> str:
         seconds = sum(sample.seconds or 0 for sample in samples)
         speakers = len({sample.speaker for sample in samples if sample.speaker is not None})
-        by = f", {speakers} by {self.group_column}" if speakers else ""
+        by = f", {speakers} values of {self.group_column}" if speakers else ""
         return f"{len(samples):,} recordings, {_spoken(seconds)}{by}"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from zoo.audio import columns as column_names
 from zoo.audio import subtitles
 from zoo.audio.reading import SUFFIXES
 from zoo.errors import ConfigError, DataError
@@ -24,10 +25,7 @@ from zoo.files.sources import NAMES, Columns, Wanted
 from zoo.files.tables import Reading
 from zoo.samples import SpeechSample, Split
 
-AUDIO_COLUMNS = ("audio", "file_name", "path", "file", "filename", "audio_path", "audio_filepath", "audio_file", "wav")
-TEXT_COLUMNS = ("text", "transcription", "transcript", "sentence", "normalized_text", "raw_text", "transcripts")
 _SEGMENTS, _START, _END = "segments", "start", "end"
-_COMMON_VOICE = ("client_id", "path", "sentence")
 
 
 @dataclass(frozen=True)
@@ -65,23 +63,16 @@ def read(source: str, split: Split, asked: Asked) -> Found | None:
     if path.suffix.lower() in SUFFIXES and (path.exists() or glob.has_magic(source)):
         found = sources.matching(source, notes) if glob.has_magic(source) and not path.exists() else [path]
         return Found(_recordings(path.parent, found, asked), notes) if split == "train" else None
-    found_ = sources.read(source, split, _wanted(asked, path))
+    found_ = sources.read(source, split, _wanted(asked))
     return None if found_ is None else replace(found_, samples=_samples(found_, f"{source} ({split})"))
 
 
 # Tables and the hub ---------------------------------------------------------------------------------------------
 
 
-def _wanted(asked: Asked, first: Path) -> Wanted:
-    quoted = not (endings.kind(first) == ".tsv" and first.is_file() and _is_common_voice(first))
-    how = replace(asked.reading, documents="lines", quoted=quoted)
+def _wanted(asked: Asked) -> Wanted:
+    how = replace(asked.reading, documents="lines")
     return Wanted(lambda found: _form(found, asked), "recordings", how, asked.subset, None, tuple(SUFFIXES))
-
-
-def _is_common_voice(path: Path) -> bool:
-    """Whether a table is one of Common Voice's, which puts no quotes around texts with quotes in them."""
-    with encodings.open_bytes(path) as file:
-        return set(_COMMON_VOICE) <= set(file.readline(10_000).decode("utf-8", "replace").strip().split("\t"))
 
 
 def _form(columns: Columns | None, asked: Asked) -> Form | str:
@@ -96,13 +87,13 @@ def _form(columns: Columns | None, asked: Asked) -> Form | str:
     for setting, name in ((setting, name) for setting, names in named.items() for name in names):
         if name is not None and name not in columns:
             return f"has no column '{name}' (columns: {', '.join(columns)}). Set data.{setting} to one of them."
-    audio = asked.audio_column or next((name for name in AUDIO_COLUMNS if name in columns), None)
-    text = asked.text_column or next((name for name in TEXT_COLUMNS if name in columns), None)
+    audio = asked.audio_column or next((name for name in column_names.AUDIO if name in columns), None)
+    text = asked.text_column or next((name for name in column_names.TEXT if name in columns), None)
     if audio is None:
-        expected = f"columns: {', '.join(columns)}; expected one of {', '.join(AUDIO_COLUMNS)}"
+        expected = f"columns: {', '.join(columns)}; expected one of {', '.join(column_names.AUDIO)}"
         return f"has no column with a recording ({expected}). Set data.audio_column to the one that holds it."
     if text is None and _SEGMENTS not in columns and asked.needs_text:
-        expected = f"columns: {', '.join(columns)}; expected one of {', '.join(TEXT_COLUMNS)}"
+        expected = f"columns: {', '.join(columns)}; expected one of {', '.join(column_names.TEXT)}"
         return f"has no column with transcripts ({expected}). Set data.text_column to the one that holds them."
     return _form_of(columns, audio, parts, text, asked.group_column)
 
@@ -221,7 +212,7 @@ def _folder(folder: Path, split: Split, asked: Asked, notes: list[str]) -> Found
         found = _by_split(folder, tables, notes).get(split)
         if not found:
             return None
-        read_ = sources.read_files(found, _wanted(asked, found[0]), notes)
+        read_ = sources.read_files(found, _wanted(asked), notes)
         return replace(read_, samples=_samples(read_, f"{folder} ({split})"))
     if lists := [path for path in paths if path.name.endswith(".trans.txt")]:
         found = _by_split(folder, lists, notes).get(split)

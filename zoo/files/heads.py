@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import DataError
-from zoo.files import encodings
+from zoo.files import encodings, separated
 from zoo.files.endings import PACKED
 
 BYTES = 1 << 20
@@ -131,7 +131,8 @@ def _separated(path: Path, head: Head, separator: str | None) -> tuple[list[str]
     """Columns, rows, how many there were, in how many characters."""
     csv.field_size_limit(2 * BYTES)
     body = head.text if head.whole else head.text[: head.text.rfind("\n") + 1]
-    lines = csv.reader(io.StringIO(body, newline=""), delimiter=_separator_of(head, separator), strict=True)
+    stream = io.StringIO(body, newline="")
+    lines = separated.reader(stream, _separator_of(head, separator), body.partition("\n")[0])
     header: list[str] = []
     rows: list[dict[str, Any]] = []
     number, begin = 0, 1

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +22,7 @@ import pyarrow.json as paj
 import pyarrow.parquet as pq
 
 from zoo.errors import DataError, UserError
-from zoo.files import encodings
+from zoo.files import encodings, separated
 from zoo.files.endings import kind
 
 Row = tuple[int, dict[str, Any]]
@@ -44,13 +44,11 @@ class Reading:
         separator: of a .csv or .tsv; None for a comma or a tab.
         encoding: None to detect it.
         documents: what a document of a .txt is: file, lines, or blank for what stands between blank lines.
-        quoted: whether a cell with a separator in it stands in quotes; else quotes are characters as others.
     """
 
     separator: str | None = None
     encoding: str | None = None
     documents: str = "file"
-    quoted: bool = True
 
 
 def unit(path: Path) -> str:
@@ -227,10 +225,8 @@ def other_separator(columns: list[str]) -> str | None:
 
 
 def _csv(path: Path, text: IO[str], how: Reading) -> Any:
-    separator = _separator(path, how)
-    if not how.quoted:
-        return csv.reader(text, delimiter=separator, quoting=csv.QUOTE_NONE, strict=True)
-    return csv.reader(text, delimiter=separator, strict=True)
+    first = text.readline()
+    return separated.reader(chain([first], text) if first else text, _separator(path, how), first)
 
 
 def _separator(path: Path, how: Reading) -> str:
