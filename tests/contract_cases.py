@@ -20,10 +20,11 @@ from PIL import Image
 from timm.models import save_for_hf
 
 import zoo
+from zoo.audio import augment as audio
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.images.augment import Augmentation
 from zoo.models import pretrained as hf
-from zoo.models import text_classifiers
+from zoo.models import text_classifiers, whisper
 from zoo.samples import SpeechSample
 from zoo.tasks.causal_lm import Sampling
 
@@ -181,6 +182,11 @@ def recordings(folder: Path, count: int = 62) -> Path:
     return folder
 
 
+SPEECH_AUGMENTATION = audio.Augmentation(
+    speed=0.1, gain=6, noise="white", noise_snr_from=20, time_masks=2, frequency_masks=1
+)
+
+
 def speech_ctc(model: Path, text: Path, architecture: dict[str, Any] | None = None) -> Case:
     """A small processor on log-mels."""
     folder = recordings(text.with_name("tones"))
@@ -188,7 +194,13 @@ def speech_ctc(model: Path, text: Path, architecture: dict[str, Any] | None = No
     rate = 16_000 if architecture else 8000
     return Case(
         task_class=zoo.SpeechCTC,
-        settings={"architecture": architecture or small, "vocabulary": "abc ", "max_seconds": 1.0},
+        settings={
+            "architecture": architecture or small,
+            "vocabulary": "abc ",
+            "max_seconds": 1.0,
+            "augmentation": SPEECH_AUGMENTATION,
+        },
+        calm={"augmentation": audio.Augmentation()},
         data_class=zoo.SpeechData,
         data_settings={"train": str(folder), "validation_fraction": 0.4, "num_workers": 0},
         prediction=["--audio", str(folder / "3.wav")],
@@ -254,9 +266,51 @@ def text_classification(model: Path, text: Path) -> Case:
     )
 
 
+TINY_WHISPER: dict[str, Any] = {
+    "d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "num_mel_bins": 20, "max_source_positions": 50,
+    "max_target_positions": 48,
+}  # fmt: skip
+"""It hears one second."""
+
+
+def tiny_whisper(folder: Path, multilingual: bool = False) -> Path:
+    """A Whisper with random weights that hears one second, as a folder of transformers."""
+    tokenizer = whisper.train_tokenizer(["abc cab bca"], 260)
+    config = whisper.make_config(TINY_WHISPER, tokenizer)
+    generation = whisper.make_generation(config, tokenizer, multilingual)
+    torch.manual_seed(0)
+    whisper.save(
+        whisper.build(config, generation, None, 0.0), tokenizer, whisper.mel_of(config), "", "transcribe", folder
+    )
+    return folder
+
+
+def speech_seq2seq(model: Path, text: Path) -> Case:
+    """A tiny Whisper from scratch, with a tokenizer of its own."""
+    tokenizer = text.with_name("whisper-tokenizer")
+    whisper.train_tokenizer(["abc cab bca"], 260).save_pretrained(tokenizer)
+    case = speech_ctc(model, text)
+    return replace(
+        case,
+        task_class=zoo.SpeechSeq2Seq,
+        settings={
+            "architecture": TINY_WHISPER,
+            "tokenizer": str(tokenizer),
+            "max_tokens": 16,
+            "val_utterances": 5,
+            "augmentation": SPEECH_AUGMENTATION,
+        },
+        inputs=[SpeechSample(np.sin(np.arange(n) / 3).astype(np.float32), rate=16_000) for n in (8000, 2000, 40_000)],
+    )
+
+
 CASES = {
     make.__name__: make
-    for make in (causal_lm, diffusion, image_classification, text_classification, speech_ctc, speech_ctc__wav2vec2)
+    for make in (
+        *(causal_lm, diffusion, image_classification, text_classification),
+        *(speech_ctc, speech_ctc__wav2vec2, speech_seq2seq),
+    )
 }
 
 

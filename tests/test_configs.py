@@ -8,9 +8,10 @@ import datasets
 import pytest
 import yaml
 from conftest import TEXT, save_tiny
-from contract_cases import tiny_bert, tiny_vit
+from contract_cases import TINY_WAV2VEC2, recordings, tiny_bert, tiny_vit, tiny_whisper
 from hub_cache import put_dataset, put_model, put_rows
 from PIL import Image
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = sorted(CONFIGS.glob("*.yaml"))
@@ -40,7 +41,16 @@ def hub() -> None:
     for name, architecture in TINY.items():
         put_model(name, lambda folder, architecture=architecture: save_tiny(folder, architecture, TEMPLATE))
     put_model("distilbert/distilbert-base-uncased", lambda folder: tiny_bert(folder, [TEXT], ("a", "b"), 512))
+    put_model("openai/whisper-small.en", tiny_whisper)
+    put_model("openai/whisper-small", lambda folder: tiny_whisper(folder, multilingual=True))
+    put_model("facebook/wav2vec2-xls-r-300m", tiny_wav2vec2)
     put_datasets()
+
+
+def tiny_wav2vec2(folder: Path) -> None:
+    """As it is published: without a head and a tokenizer."""
+    Wav2Vec2Model(Wav2Vec2Config(**TINY_WAV2VEC2)).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
 
 
 def put_datasets() -> None:
@@ -73,8 +83,13 @@ def smaller(tmp_path: Path) -> dict[str, list[str]]:
     vit = [f"--model.pretrained={tiny_vit(tmp_path / 'vit')}", *images]
     short = ("fashion_mnist_short", "cifar10_short")
     resnets = ("resnet_scratch", "fashion_mnist_resnet18", "cifar10_resnet18", *short)
+    speech = [f"--data.train={recordings(tmp_path / 'recordings')}", "--data.num_workers=0"]
+    speech += ["--data.group_column=null", "--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=1"]
+    whispers = [*speech, "--model.max_tokens=40"]  # as many as the tiny one has positions for
     return (
         SMALLER
+        | dict.fromkeys(("quickstart_speech", "digits_speech", "wav2vec2_finetune"), speech)
+        | dict.fromkeys(("whisper_finetune", "whisper_hindi"), whispers)
         | dict.fromkeys(("vit_finetune", "cifar10_probe", "cifar10_finetune"), vit)
         | dict.fromkeys(resnets, images)
     )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from zoo.tasks.diffusion import Diffusion as Diffusion
     from zoo.tasks.image_classification import ImageClassification as ImageClassification
     from zoo.tasks.speech_ctc import SpeechCTC as SpeechCTC
+    from zoo.tasks.speech_seq2seq import SpeechSeq2Seq as SpeechSeq2Seq
     from zoo.tasks.text_classification import TextClassification as TextClassification
     from zoo.trainer import Trainer as Trainer
 

@@ -104,8 +104,20 @@ def test_what_has_more_letters_than_frames_is_left_out_and_said(tones: Path, tmp
     task, data = task_of(), data_of(made, validation=str(tones))
     trainer(1).fit(task, datamodule=data)
     said = capsys.readouterr().out
+    assert said.count("left out") == 1
     assert "left out: 2 with more letters than the network has frames" in said
     assert len(data.items["train"]) == 18
+
+
+def test_what_has_more_letters_than_frames_counts_in_a_test(tmp_path: Path):
+    """It has no loss, and cannot be heard right: to leave it out would flatter."""
+    made = recordings(tmp_path / "fast", 3)
+    (made / "metadata.csv").write_text("file_name,text\n0.wav," + "abc" * 60)
+    task = task_of(vocabulary="abc ")
+    trainer(1).test(task, datamodule=data_of(made, test=str(made)), verbose=False)
+    assert task.last_metrics["utterances"] == 1
+    assert task.last_metrics["wer"] >= 1
+    assert task.last_metrics["loss"] == 0
 
 
 def test_batches_of_about_the_same_length(tones: Path):

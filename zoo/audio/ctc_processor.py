@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from zoo.audio import reading
+from zoo.audio import augment, reading
 from zoo.audio.alphabet import Alphabet, frames_needed
+from zoo.audio.augment import Augmentation, Variation
 from zoo.audio.features import LogMel, Waveform
 from zoo.audio.selection import Selection
 from zoo.samples import Batch, Item, Processor, SpeechSample
@@ -25,6 +26,8 @@ class CTCProcessor(Processor):
         transcript: the form in which a transcript is learned.
         frames: frames of the network for so many frames of `inputs`.
         max_seconds: recordings that are longer are left out.
+        augmentation: of training recordings; None in evaluation. To learn from, recordings with more letters than the
+            network has frames are left out too: they have no loss, but count in an error rate.
     """
 
     def __init__(
@@ -34,9 +37,11 @@ class CTCProcessor(Processor):
         transcript: Callable[[str], str],
         frames: Callable[[int], int],
         max_seconds: float,
+        augmentation: Augmentation | None,
     ):
         self.alphabet, self.inputs, self.transcript = alphabet, inputs, transcript
-        self.frames, self.max_seconds = frames, max_seconds
+        self.frames, self.max_seconds, self.augmentation = frames, max_seconds, augmentation
+        self.vary = Variation(augmentation, inputs.rate, max_seconds) if augmentation else None
 
     def encode(self, samples: Sequence[SpeechSample]) -> list[Item]:
         return [self._encoded(sample) for sample in samples]
@@ -61,39 +66,38 @@ class CTCProcessor(Processor):
     def _refuse(self, sample: SpeechSample, seconds: float) -> str:
         if seconds > self.max_seconds:
             return f"longer than {self.max_seconds:g} s"
+        if self.augmentation is None:
+            return ""
         frames = self.frames(self.inputs.frames(round(seconds * self.inputs.rate)))
         return "with more letters than the network has frames" if frames_needed(self.labels(sample)) > frames else ""
 
     def lengths(self, items: Any) -> list[int]:
         return [round(100 * seconds) for seconds in items.seconds]
 
+    def augment(self, item: Item, stream: torch.Generator) -> Item:
+        assert self.augmentation is not None
+        assert self.vary is not None
+        waveform = self.vary(item["waveform"], stream)
+        features = self.inputs(waveform)
+        made = {**item, "waveform": waveform, "features": features, "seconds": len(waveform) / self.inputs.rate}
+        if not self.augmentation.masks:
+            return made
+        if isinstance(self.inputs, LogMel):
+            per_second = self.inputs.rate / self.inputs.hop
+            return {**made, "features": augment.masked(features, self.augmentation, per_second, stream)}
+        frames = self.frames(len(features))  # what such a network makes of a waveform has no bands
+        per_second = frames * self.inputs.rate / len(features)
+        return {**made, "masked": augment.masks(frames, 1, self.augmentation, per_second, stream)[0]}
+
     def collate(self, items: Sequence[Item]) -> Batch:
         features = [item["features"] if "features" in item else self.inputs(item["waveform"]) for item in items]
         targets = [item["targets"] for item in items]
+        masks = [item["masked"] for item in items if "masked" in item]
         return {
             "features": pad_sequence(features, batch_first=True),  # [B, T, M], or [B, S] of waveforms
             "length": torch.tensor([len(x) for x in features]),
             "targets": pad_sequence(targets, batch_first=True),  # [B, L]
             "target_length": torch.tensor([len(x) for x in targets]),
+            **({"masked": pad_sequence(masks, batch_first=True)} if masks else {}),  # [B, F] bool
             **{name: [item[name] for item in items] for name in ("text", "name", "seconds")},
         }
-
-
-class LongRecordings(Processor):
-    """Recordings of any length, as they are: they are cut into windows where they are transcribed.
-
-    Args:
-        rate: that the network wants, in Hz.
-    """
-
-    def __init__(self, rate: int):
-        self.rate = rate
-
-    def encode(self, samples: Sequence[SpeechSample]) -> list[Item]:
-        return [
-            {"name": str(s), "start": s.start, "waveform": reading.read(s.audio, self.rate, s.start, s.end, s.rate)}
-            for s in samples
-        ]
-
-    def collate(self, items: Sequence[Item]) -> Batch:
-        return {name: [item[name] for item in items] for name in ("waveform", "name", "start")}

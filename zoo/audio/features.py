@@ -31,17 +31,18 @@ class LogMel:
         return self.rate // 100
 
     @property
-    def window(self) -> int:
-        return self.rate // 40
+    def n_fft(self) -> int:
+        """Samples of a transform, around the 25 ms that it looks at: enough for no band to be empty."""
+        return max(512, self.rate // 40)
 
     def frames(self, samples: int) -> int:
         """Frames of a waveform of so many samples."""
-        return 1 + max(samples, self.window) // self.hop
+        return 1 + max(samples, self.n_fft) // self.hop
 
     def __call__(self, waveform: np.ndarray) -> Tensor:
         """[T, M] f32."""
         samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
-        samples = F.pad(samples, (0, max(0, self.window - len(samples))))
+        samples = F.pad(samples, (0, max(0, self.n_fft - len(samples))))
         mel = (_mel_spectrogram(self)(samples) + 1e-5).log()
         return ((mel - mel.mean()) / (mel.std() + 1e-5)).T.contiguous()
 
@@ -50,7 +51,7 @@ class LogMel:
 def _mel_spectrogram(wanted: LogMel) -> torchaudio.transforms.MelSpectrogram:
     highest = min(wanted.rate / 2, 7600.0)
     return torchaudio.transforms.MelSpectrogram(
-        wanted.rate, wanted.window, hop_length=wanted.hop, n_mels=wanted.mels, f_max=highest
+        wanted.rate, wanted.n_fft, wanted.rate // 40, wanted.hop, n_mels=wanted.mels, f_max=highest
     )
 
 

@@ -20,6 +20,16 @@ _LEGEND = (
 )
 
 
+def worst(ranked: Sequence[tuple[int, Heard]], normalise: Normaliser, folder: Path) -> list[Path]:
+    """worst.txt and worst.html, if there is anything to show."""
+    if not ranked:
+        return []
+    return [
+        worst_text(ranked, normalise, folder / "worst.txt"),
+        worst_page(ranked, normalise, folder / "worst.html"),
+    ]
+
+
 def worst_text(worst: Sequence[tuple[int, Heard]], normalise: Normaliser, path: Path) -> Path:
     """Each utterance in three lines, the words of both texts below each other; a missing word is ***."""
     parts = []

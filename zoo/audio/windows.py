@@ -96,3 +96,22 @@ def segment(words: Sequence[Word], with_words: bool) -> dict[str, Any]:
     if with_words:
         made["words"] = [{"word": w.text, "start": round(w.start, 2), "end": round(w.end, 2)} for w in words]
     return made
+
+
+def shifted(line: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """A segment with its words, so many seconds later."""
+    moved = {**line, "start": round(line["start"] + seconds, 2), "end": round(line["end"] + seconds, 2)}
+    return {**moved, "words": [shifted(word, seconds) for word in line["words"]]} if "words" in line else moved
+
+
+def with_words(segments: list[dict[str, Any]], words: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Segments with the words that make up their texts, which follow each other as the words do."""
+    made, rest = [], list(words)
+    for one in segments:
+        text, own = one["text"].replace(" ", ""), []
+        while rest and text:
+            word = rest.pop(0)
+            text = text[len(word["word"].replace(" ", "")) :]
+            own.append(word)
+        made.append({**one, "words": own})
+    return made

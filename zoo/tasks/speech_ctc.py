@@ -17,7 +17,10 @@ from zoo import streams
 from zoo.audio import alphabet as alphabets
 from zoo.audio import ctc_times, report, windows
 from zoo.audio.alphabet import Alphabet
-from zoo.audio.ctc_processor import CTCProcessor, LongRecordings
+from zoo.audio.augment import Augmentation
+from zoo.audio.ctc_processor import CTCProcessor
+from zoo.audio.features import Waveform
+from zoo.audio.long_recordings import LongRecordings
 from zoo.audio.measures import Scores
 from zoo.audio.normalise import as_written, plain
 from zoo.constraints import ClosedUnitInterval, PositiveFloat, checked
@@ -30,6 +33,7 @@ from zoo.samples import Batch, Item, Processor, SpeechSample, Split
 from zoo.task import Task
 
 _FORMS = {"plain": plain, "as_written": as_written}
+_PLAIN = Augmentation()
 _AT_ONCE = 8
 """Windows of a long recording that go through the network together."""
 _SILENT = 0.999
@@ -49,6 +53,7 @@ class SpeechCTC(Task):
         transcript: plain teaches transcripts in lower case without punctuation, as_written as they are.
         language: of the recordings, as en. It decides how error rates are normalised, and not the training.
         max_seconds: the longest recording in training and evaluation. Longer ones are transcribed in windows of it.
+        augmentation: how training recordings are varied. Networks on waveforms have no bands to mask, only time.
         freeze: what of pretrained keeps its weights: feature_encoder (the convolutions), or encoder (all but the head).
         dropout: for every dropout in the network.
         word_times: predictions have the beginning and the end of every word too.
@@ -67,6 +72,7 @@ class SpeechCTC(Task):
         transcript: Literal["plain", "as_written"] = "plain",
         language: str | None = None,
         max_seconds: PositiveFloat = 20.0,
+        augmentation: Augmentation = _PLAIN,
         freeze: ctc.Freeze = "feature_encoder",
         dropout: ClosedUnitInterval = 0.0,
         word_times: bool = False,
@@ -76,7 +82,7 @@ class SpeechCTC(Task):
         self.pretrained, self.architecture, self.vocabulary = pretrained, architecture, vocabulary
         self.transcript, self.language = _FORMS[transcript], language
         self.max_seconds, self.freeze_part, self.dropout = max_seconds, freeze, dropout
-        self.word_times = word_times
+        self.augmentation, self.word_times = augmentation, word_times
         self._scores = Scores(language)
 
     # The network ------------------------------------------------------------------------------------------------
@@ -123,7 +129,8 @@ class SpeechCTC(Task):
             return
         load = self.pretrained is not None and not self.restored
         with streams.seeded(self.seed, "initial weights"):
-            self.network = self.source.build(self.alphabet, load, self.dropout, self.freeze_part, masks=False)
+            masks = self.augmentation.time_masks > 0
+            self.network = self.source.build(self.alphabet, load, self.dropout, self.freeze_part, masks)
         if self.gradient_checkpointing:
             self.source.checkpoint_activations(self.network)
         self.train(self.training)
@@ -134,7 +141,8 @@ class SpeechCTC(Task):
         source = self.source
         if split == "predict":
             return LongRecordings(source.inputs.rate)
-        return CTCProcessor(self.alphabet, source.inputs, self.transcript, source.frames, self.max_seconds)
+        vary = self.augmentation if split == "train" else None
+        return CTCProcessor(self.alphabet, source.inputs, self.transcript, source.frames, self.max_seconds, vary)
 
     def example_batch(self, n: int) -> Batch:
         inputs = self.source.inputs
@@ -142,11 +150,13 @@ class SpeechCTC(Task):
         features = inputs(torch.randn(round(self.max_seconds * inputs.rate), generator=streams.generator("x")).numpy())
         letters = self.source.frames(length)  # no transcript with a path has more
         numbers = sorted(self.alphabet.numbers.values())
+        on_waveforms = self.augmentation.masks and isinstance(inputs, Waveform)
         return {
             "features": features.expand(n, *features.shape).contiguous(),
             "length": torch.full((n,), length),
             "targets": torch.tensor(numbers)[torch.arange(letters) % len(numbers)].repeat(n, 1),
             "target_length": torch.full((n,), letters if len(numbers) > 1 else 1),
+            **({"masked": torch.zeros(n, letters, dtype=torch.bool)} if on_waveforms else {}),
             "text": [""] * n,
             "name": [""] * n,
             "seconds": [self.max_seconds] * n,
@@ -155,8 +165,10 @@ class SpeechCTC(Task):
     def trim(self, piece: Batch) -> Batch:
         """Without what only longer recordings and transcripts of other pieces need."""
         longest = {"features": "length", "targets": "target_length"}
-        cut = {x: piece[x][:, : int(piece[n].max())].contiguous() for x, n in longest.items() if x in piece}
-        return {**piece, **cut}
+        sizes = {x: int(piece[n].max()) for x, n in longest.items() if n in piece}
+        if "masked" in piece:
+            sizes["masked"] = self.source.frames(sizes["features"])
+        return {**piece, **{name: piece[name][:, :size].contiguous() for name, size in sizes.items()}}
 
     def cheaper(self) -> list[str]:
         return [*super().cheaper(), f"a smaller model.max_seconds (now {self.max_seconds:g})"]
@@ -223,13 +235,7 @@ class SpeechCTC(Task):
 
     def write_test_report(self, folder: Path) -> list[Path]:
         """The utterances with most wrong words, as text and as a page in colours."""
-        worst, normalise = self._scores.worst.ranked(), self._scores.normalise
-        if not worst:
-            return []
-        return [
-            report.worst_text(worst, normalise, folder / "worst.txt"),
-            report.worst_page(worst, normalise, folder / "worst.html"),
-        ]
+        return report.worst(self._scores.worst.ranked(), self._scores.normalise, folder)
 
     # Transcribing -----------------------------------------------------------------------------------------------
 
