@@ -120,3 +120,12 @@ def test_compiling_trains_the_same_and_compiles_once_for_pieces_of_any_size(
     torch._dynamo.utils.counters.clear()
     assert torch.allclose(trained(compile=True), trained(), atol=1e-5)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+def test_the_precision_is_that_of_the_hardware_and_only_a_choice_that_it_lacks_is_told(
+    capsys: pytest.CaptureFixture[str],
+):
+    assert zoo.Trainer(max_steps=1, precision="auto", accelerator="cpu").precision == "32-true"
+    assert capsys.readouterr().out == ""
+    assert zoo.Trainer(max_steps=1, precision="16-mixed", accelerator="cpu").precision == "32-true"
+    assert "precision: 16-mixed needs a CUDA GPU" in capsys.readouterr().out

@@ -38,6 +38,7 @@ class Trainer(LightningTrainer):
         gradient_clip_val: largest norm of the gradient of a whole batch. null means no clipping.
         accumulate_grad_batches: refused, because model.micro_batch_size does it exactly.
         limit_train_batches: train on so many batches of each pass, or on this share of them. null means all.
+        precision: auto means 16-mixed on a GPU and fp32 on a CPU.
         vram: memory that torch may use on each GPU, such as 12GB. null takes what is free. On a CPU it only guides
             micro_batch_size: auto.
 
@@ -61,7 +62,7 @@ class Trainer(LightningTrainer):
         limit_train_batches: PositiveInt | PositiveShare | None = None,
         vram: str | None = None,
         accelerator: str = "auto",
-        precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+        precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "32-true",
         plugins: Any = None,
         callbacks: list[Callback] | Callback | None = None,
         **kwargs: Any,
@@ -76,6 +77,8 @@ class Trainer(LightningTrainer):
         self.vram = None if vram is None else probe.in_bytes(vram)
         self.targets_done: Any = 0
         """Targets (tokens, images …) trained on by this process; a tensor while training, read it seldom."""
+        if precision == "auto":
+            precision = "16-mixed" if _has_gpu(accelerator) else "32-true"
         if precision == "16-mixed" and not _has_gpu(accelerator):
             print("precision: 16-mixed needs a CUDA GPU, so on this CPU the run computes in fp32.")
             precision = "32-true"

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from zoo.callbacks.trigram import Trigram
+from zoo.callbacks.trigram import Trigram, TrigramBaseline
 
 TEXT = np.random.default_rng(0).choice(5, size=4000, p=[0.4, 0.3, 0.15, 0.1, 0.05])
 
@@ -41,3 +41,22 @@ def test_a_probability_is_the_weighted_sum_of_counted_frequencies(model: Trigram
 def test_order_in_the_text_is_rewarded():
     periodic = Trigram(np.tile([0, 1, 2, 3], 500), vocabulary=4)
     assert periodic.probabilities(np.array([0, 1, 2]))[2] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        (
+            {"val/perplexity": 15.2},
+            "The run beat its baseline: a validation perplexity of 15.2, and 18.07 of the trigram.",
+        ),
+        ({"val/perplexity": 19.0}, "The run did not beat its baseline: a validation perplexity of 19, and 18.07"),
+        ({}, ""),
+    ],
+)
+def test_whether_the_baseline_was_beaten_is_said_in_words(metrics: dict[str, float], said: str):
+    baseline = TrigramBaseline()
+    baseline.metrics = {"val/trigram_perplexity": 18.07}
+    found = baseline.conclusion(metrics)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)

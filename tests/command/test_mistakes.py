@@ -67,7 +67,7 @@ IN_FILES: dict[str, tuple[str, str, str]] = {  # what is in the config; what is 
     'neither number nor auto': ('max_length: 8', 'micro_batch_size: autos', "model.micro_batch_size … 'autos' … c.yaml:5 … whole number from 1 … null … auto"),
     'a number for yes or no': ('max_length: 8', 'compile: 1', 'model.compile … c.yaml:5 … true or false'),
     'a choice': ('max_length: 8', 'schedule: cosin', "model.schedule … 'cosin' … c.yaml:5 … cosine?"),
-    'a precision': ('max_epochs: 1', 'max_epochs: 1, precision: fp8', "trainer.precision … 'fp8' … c.yaml:10 … one of 32-true, bf16-mixed, 16-mixed"),
+    'a precision': ('max_epochs: 1', 'max_epochs: 1, precision: fp8', "trainer.precision … 'fp8' … c.yaml:10 … one of auto, 32-true, bf16-mixed, 16-mixed"),
     'a precision nearly right': ('max_epochs: 1', 'max_epochs: 1, precision: bf16', "trainer.precision … 'bf16' … c.yaml:10 … bf16-mixed?"),
     'a batch of nothing': ('train: notes.txt', 'train: notes.txt, batch_size: 0', 'data.batch_size … 0 … c.yaml:9 … from 1'),
     'a share above one': ('train: notes.txt', 'train: notes.txt, validation_fraction: 2', 'data.validation_fraction … 2 … c.yaml:9 … between 0 and 1'),

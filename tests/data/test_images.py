@@ -451,9 +451,20 @@ def test_unusual_images_are_not_broken(tmp_path: Path):
 
 def test_more_broken_files_than_the_limit_stop_the_run(tmp_path: Path, here: Path):
     break_ten(tmp_path / "images")
-    with pytest.raises(DataError, match=r"cannot be read .*listed in bad_samples.jsonl.*data.max_broken"):
+    with pytest.raises(DataError, match=r"cannot be read .*data.max_broken"):
         set_up(data(tmp_path / "images"))
-    assert (here / "bad_samples.jsonl").is_file()
+    assert [path.name for path in here.iterdir()] == ["images"]
+
+
+def test_the_list_of_a_run_that_could_not_begin_lies_beside_the_runs_of_its_name(tmp_path: Path, here: Path):
+    break_ten(tmp_path / "images")
+    for _ in range(2):
+        module = data(tmp_path / "images")
+        module.bad.without_run = Path("runs/mine/bad_samples.jsonl")
+        with pytest.raises(DataError, match=r"listed in runs/mine/bad_samples.jsonl"):
+            set_up(module)
+    rows = Path("runs/mine/bad_samples.jsonl").read_text().splitlines()
+    assert len(rows) == len({json.loads(row)["sample"] for row in rows}) == 7
 
 
 @pytest.mark.parametrize(("bad", "good", "stops"), [(1, 98, False), (5, 95, False), (6, 94, True), (1, 8, True)])

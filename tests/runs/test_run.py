@@ -115,6 +115,29 @@ def test_another_end_is_free_where_the_rate_is_constant(fit: Any, zoo_command: A
     assert run.step_of(run.checkpoint_of(run.find(), "last")) == 6
 
 
+def test_early_stopping_says_that_it_ended_the_run_and_why(fit: Any, zoo_command: Any):
+    config = fit() / "config.yaml"
+    stopping = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+    stopping += ["--trainer.callbacks.patience=2", "--trainer.val_check_interval=2", "--trainer.max_steps=9"]
+    code, said, _ = zoo_command("fit", "--config", config, *stopping, "--model.optimizer.lr=0", "--name=early")
+    assert code == 0
+    assert (
+        "Early stopping ended the run after step 6 of 9. Monitored metric val/loss did not improve in the last 2"
+        in said
+    )
+    assert "Signaling" not in said
+
+
+def test_earlier_predictions_are_kept(fit: Any, zoo_command: Any):
+    folder = fit()
+    for prompt in ("The fox", "The dog", "The cat"):
+        code, said, _ = zoo_command("predict", "--prompt", prompt, "--model.sampling.max_new_tokens=2")
+        assert code == 0
+    kept = [json.loads(path.read_text())["prompt"] for path in sorted(folder.glob("predictions*.jsonl"))]
+    assert kept == ["The fox", "The dog", "The cat"]
+    assert f"kept: earlier predictions are in {folder}/predictions.2.jsonl" in said
+
+
 def test_only_the_newest_and_the_best_checkpoints_are_kept(fit: Any):
     folder = fit("--trainer.max_steps=9", "--checkpoint.every_n_steps=1", "--checkpoint.keep=2")
     assert sorted(p.name for p in (folder / "checkpoints").glob("*.ckpt")) == ["step=8.ckpt", "step=9.ckpt"]

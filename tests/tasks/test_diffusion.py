@@ -392,6 +392,9 @@ def test_predict_writes_images_a_grid_and_how_they_were_made(here: Path, zoo_com
         assert same([written], again[2:], 1)
     assert zoo_command("predict", "--count=1")[0] == 0
     assert sorted(path.name for path in (folder / "predictions").iterdir()) == ["00000_0.png", "grid.png"]
+    kept = [json.loads(line) for line in (folder / "predictions.1.jsonl").read_text().splitlines()]
+    with Image.open(kept[2]["path"]) as written:
+        assert same([written], again[2:], 1)
     code, _, complaint = zoo_command("predict", "--label=cat")
     assert (code, complaint.count("\n")) == (2, 1)
     assert "no class is called 'cat'" in complaint

@@ -10,7 +10,7 @@ import zoo
 from zoo.errors import ConfigError, DataError
 from zoo.models import pretrained as hf
 from zoo.tokens import processors
-from zoo.tokens.processors import PromptProcessor, TokenProcessor
+from zoo.tokens.processors import PromptProcessor, TokenProcessor, whole_words
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
@@ -246,3 +246,32 @@ def test_a_prompt_to_a_chat_model_is_what_training_saw_before_the_answer(chat_to
 def test_a_plain_prompt_is_itself(chat_tokenizer: Any):
     item = PromptProcessor(chat_tokenizer).encode([zoo.TextSample("The fox")])[0]
     assert chat_tokenizer.decode(item["input_ids"]) == "The fox"
+
+
+HINDI = "नदी के किनारे एक छोटा सा गाँव था और वहाँ बहुत से लोग रहते थे। " * 9
+CHINESE = "河边有一个小村庄那里住着很多人" * 9
+
+
+@pytest.mark.parametrize("text", [TEXT, HINDI])
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_beginning_starts_and_ends_with_a_word_wherever_the_window_begins(text: str, cut: int):
+    tokenizer = hf.train_tokenizer([text], 300)
+    ids = tokenizer.encode(text)[cut : cut + 60]
+    found = tokenizer.decode(whole_words(tokenizer, ids, 12))
+    assert found.split()
+    assert {*found.split()} <= {*text.split()}
+    assert not found[-1:].isspace()
+    assert found in tokenizer.decode(ids)
+
+
+def test_a_beginning_without_blanks_is_that_of_the_window():
+    tokenizer = hf.train_tokenizer([CHINESE], 300)
+    ids = tokenizer.encode(CHINESE)
+    assert whole_words(tokenizer, ids, 12) == ids[:12]
+
+
+@pytest.mark.parametrize("text", ["", "a", " ", "a b", "\n\n\n"])
+def test_a_short_window_has_a_beginning_too(text: str):
+    tokenizer = hf.train_tokenizer([TEXT], 300)
+    ids = tokenizer.encode(text)
+    assert len(whole_words(tokenizer, ids, 12)) >= min(1, len(ids))

@@ -1,17 +1,20 @@
 """Writes predictions as they come, so that nothing is lost when a long prediction is stopped."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback
 
+from zoo.files.paths import write_text
+
 
 class Predictions(Callback):
     """One JSON object per sample in `path`, and the same on the screen.
 
     Args:
-        path: written anew, as are the files of a folder beside it, without its ending: images, say.
+        path: written anew, as is a folder beside it, without its ending: of images, say. Earlier ones get a number.
     """
 
     def __init__(self, path: Path):
@@ -20,9 +23,19 @@ class Predictions(Callback):
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_file() and self.path.stat().st_size:
+            self._keep()
         self.path.write_text("")
         for old in self.folder.glob("*.png"):
             old.unlink()
+
+    def _keep(self) -> None:
+        kept = next(p for n in itertools.count(1) if not (p := self.path.with_suffix(f".{n}.jsonl")).exists())
+        self.path.rename(kept)
+        if self.folder.is_dir():
+            folder = self.folder.rename(kept.with_suffix(""))
+            write_text(kept, kept.read_text("utf-8").replace(f"{self.folder}/", f"{folder}/"))
+        print(f"kept: earlier predictions are in {kept}")
 
     @property
     def folder(self) -> Path:

@@ -28,6 +28,18 @@ class TrigramBaseline(Recorded, Callback):
         self.metrics = {"val/trigram_perplexity": perplexity}
         print(f"baseline: an interpolated trigram has a validation perplexity of {perplexity:.2f} on these tokens")
 
+    def conclusion(self, metrics: dict[str, float]) -> str:
+        """Whether the run beat the trigram."""
+        ours, theirs = metrics.get("val/perplexity"), self.metrics.get("val/trigram_perplexity")
+        if ours is None or theirs is None:
+            return ""
+        if ours < theirs:
+            return f"The run beat its baseline: a validation perplexity of {ours:.4g}, and {theirs:.4g} of the trigram."
+        return (
+            f"The run did not beat its baseline: a validation perplexity of {ours:.4g}, and {theirs:.4g} of a trigram, "
+            f"which only counts. It needs more steps, more data, or another learning rate."
+        )
+
 
 class Trigram:
     """p(c | a, b) = w0 / V + w1 p(c) + w2 p(c | b) + w3 p(c | a, b), counted; w by EM on a tenth held out of training.

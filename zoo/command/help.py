@@ -55,7 +55,7 @@ training
   --checkpoint.every_n_minutes N    minutes between two checkpoints
 hardware
   --trainer.accelerator cpu|gpu     the default is auto
-  --trainer.precision P             16-mixed, bf16-mixed or 32-true
+  --trainer.precision P             auto, 16-mixed, bf16-mixed or 32-true
   --model.micro_batch_size N        samples that go through the GPU at a time. The result stays the same"""
 _RUN = """\
 run

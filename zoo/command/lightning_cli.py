@@ -168,6 +168,7 @@ class ZooCLI(LightningCLI):
                 print(f"{self.request.run} is finished ({path}): nothing to do. To train longer, raise its max_epochs.")
                 return
             self._hold_the_rate(model)
+        datamodule.bad.without_run = run.RUNS / self.request.name / "bad_samples.jsonl"
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=path, weights_only=True, **kwargs)
         folder = self.directory.folder
         if self.signals.received:
@@ -226,7 +227,10 @@ class ZooCLI(LightningCLI):
             summary.table("best checkpoint", metrics, eval_settings)
         else:
             print("no validation took place: the run was shorter than the interval between two (trainer.check_val_…).")
-        model.to(self.trainer.strategy.root_device)  # Lightning has moved it to the CPU
+        trainer = self.trainer
+        for words in summary.conclusions(trainer.callbacks, metrics, trainer.global_step, trainer.total_steps):
+            print(words)
+        model.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
         for text in previews.shown(model):
             print(text)
         run.write_metrics(folder, "fit", {"metrics": metrics, "eval_settings": eval_settings})

@@ -1,8 +1,11 @@
 """What a command says at its end."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +23,22 @@ def table(title: str, metrics: dict[str, float], eval_settings: dict[str, Any]) 
         grid.add_row(name, f"{value:,.0f}" if name in _EXACT else f"{value:,.6g}")
     Console().print(grid)
     print("evaluated with: " + ", ".join(f"{name} {value}" for name, value in eval_settings.items()))
+
+
+def conclusions(callbacks: Iterable[Any], metrics: dict[str, float], step: int, total_steps: int) -> list[str]:
+    """In words: why the run ended before its last step, and whether it beat its baseline.
+
+    Args:
+        callbacks: one that has a word to say has a method `conclusion`, which takes the metrics.
+    """
+    said = []
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping) and callback.stopping_reason is not EarlyStoppingReason.NOT_STOPPED:
+            why = str(callback.stopping_reason_message).removesuffix(" Signaling Trainer to stop.")
+            said.append(f"Early stopping ended the run after step {step:,} of {total_steps:,}. {why}")
+        if hasattr(callback, "conclusion") and (words := callback.conclusion(metrics)):
+            said.append(words)
+    return said
 
 
 def next_commands(folder: Path, predicts_from: str) -> None:

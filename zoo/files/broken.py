@@ -34,6 +34,8 @@ class BadSamples:
     def __init__(self, limit: float):
         self.limit = limit
         self.path: Path | None = None
+        self.without_run: Path | None = None
+        """Where the list goes if too many are broken before there is a run; written anew."""
         self.found: list[Bad] = []
         self._written = 0
 
@@ -52,7 +54,9 @@ class BadSamples:
         count = sum(bad.split == split for bad in self.found)
         allowed = max(self.limit * of, min(_FEW, _TENTH * of)) if self.limit else 0
         if count > allowed:
-            self.path = self.path or Path("bad_samples.jsonl")
+            if self.path is None and self.without_run:
+                self.path = self.without_run
+                self.path.unlink(missing_ok=True)
             listed = f"They are listed in {self.path}. " if self.write() else ""
             raise DataError(
                 f"data.{split}: {count:,} of {of:,} samples cannot be read ({count / of:.1%}; up to {int(allowed):,} "

@@ -26,7 +26,7 @@ from zoo.models import pretrained as hf
 from zoo.rules import AtMost, ExactlyOne
 from zoo.samples import Batch, ChatSample, CompletionSample, Item, Processor, Split, TextSample, as_samples
 from zoo.task import Task
-from zoo.tokens.processors import PromptProcessor, TokenProcessor, continuations, padding
+from zoo.tokens.processors import PromptProcessor, TokenProcessor, continuations, padding, whole_words
 from zoo.tokens.windows import IGNORED, Packing
 
 _SHOWN = 512
@@ -352,10 +352,10 @@ class CausalLM(Task):
         """Two beginnings of validation windows, continued; conversations from where the assistant begins."""
         windows = self.trainer.datamodule.items["validation"]
         begun = [windows[i] for i in range(min(2, len(windows)))]
-        ends = [12] * len(begun)
         if self.data_state.get("dialogue"):
-            ends = [int((window["targets"] != IGNORED).argmax()) + 1 for window in begun]
-        ids = [window["input_ids"][:end].tolist() for window, end in zip(begun, ends, strict=True)]
+            ids = [window["input_ids"][: int((window["targets"] != IGNORED).argmax()) + 1].tolist() for window in begun]
+        else:
+            ids = [whole_words(self.tokenizer, window["input_ids"].tolist(), 12) for window in begun]
         items = [{"prompt": self.tokenizer.decode(tokens), "input_ids": tokens} for tokens in ids]
         batch = self.processor("predict").collate(items) if items else {}
         return [self.format_prediction(prediction) for prediction in self.predict_from(batch)] if items else []

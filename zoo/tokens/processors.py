@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,25 @@ def continuations(tokenizer: Any, prompts: Tensor, new: Tensor) -> list[str]:
     whole = tokenizer.batch_decode(torch.cat([prompts[:, -_CONTEXT:], new], 1), skip_special_tokens=True)
     alone = tokenizer.batch_decode(new, skip_special_tokens=True)
     return [w[len(b) :] if w.startswith(b) else a for b, w, a in zip(before, whole, alone, strict=True)]
+
+
+def whole_words(tokenizer: Any, ids: Sequence[int], count: int) -> list[int]:
+    """Up to `count` of the first tokens: from where a word begins to where one ends.
+
+    Where there is no blank (in Chinese, say), they are the first tokens as they are.
+    """
+    texts = [tokenizer.decode(ids[:end]) for end in range(min(len(ids), 3 * count) + 1)]
+    pieces = [text[len(before) :] for before, text in pairwise(texts)]
+    begins = [
+        i
+        for i, (before, piece) in enumerate(pairwise(pieces), 1)
+        if piece.strip() and (before[-1:].isspace() or piece[0].isspace())
+    ]
+    first = begins[0] if begins else 0
+    end = max((i for i in begins[1:] if i - first <= count), default=min(first + count, len(ids)))
+    while end > first + 1 and end <= len(pieces) and not pieces[end - 1].strip():
+        end -= 1  # no blank at the end
+    return list(ids[first:end])
 
 
 def padding(tokenizer: Any) -> int:
