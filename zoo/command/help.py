@@ -69,8 +69,7 @@ run
     "predict": _RUN
     + """
 inputs
-  --prompt TEXT                     one prompt (zoo.TextData)
-  --image FILE                      one image (zoo.ImageData)
+{inputs}
   --data.predict FILE               many inputs
   --model.sampling.KEY VALUE        how text is generated: max_new_tokens, temperature, top_k, top_p""",
 }
@@ -97,10 +96,20 @@ def command(name: str, flags: Sequence[str]) -> str:
     known = {base: load().subclasses(f"zoo.{base}") for base in ("Task", "DataModule")}
     ours = {base: [name for name in names if name.startswith("zoo.")] for base, names in known.items()}
     first = _WHAT.format(tasks=", ".join(ours["Task"]), data=", ".join(ours["DataModule"]))
-    groups = [first, *([_LONG] if name == "fit" else []), _WHERE.get(name, _RUN)]
+    groups = [
+        first,
+        *([_LONG] if name == "fit" else []),
+        _WHERE.get(name, _RUN).format(inputs=_inputs(ours["DataModule"])),
+    ]
     classes = f"--model {ours['Task'][0]} --help, --data {ours['DataModule'][0]}, --trainer, --checkpoint"
     ending = f"Example:\n  {example}\nAll keys: zoo {name} {classes}"
     return "\n".join([f"zoo {name} {what}.", *groups, ending])
+
+
+def _inputs(data: Sequence[str]) -> str:
+    """A line for each flag by which a data module takes a single input."""
+    found = {short: name for name in data for short in load().definitions[name].get("x-shorthands", {})}
+    return "\n".join(f"{f'  --{short} INPUT':<{INDENT}}one input for {name}" for short, name in found.items())
 
 
 def _details(settings: Settings, section: str) -> str:

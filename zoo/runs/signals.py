@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, SIGHUP and SLURM's USR1: the command ends in good order, or at once if asked twice."""
+"""Ctrl-C, SIGTERM, SIGHUP and SLURM's USR1: the command saves and ends, or stops at once on a second signal."""
 
 import os
 import select
@@ -34,7 +34,7 @@ class Signals:
     """Takes the signals while it is entered.
 
     Before and after training one of them ends the command where it is. While `deferred` it is only noted in
-    `received`, for the loop to end after its step; a second one leaves at once.
+    `received`, for the loop to end after its step; a second one stops the process at once.
 
     Python runs a handler when the call in progress returns, and one that waits for another process may never do so.
     A thread sees signals in spite of that, says so, and leaves at the second one.

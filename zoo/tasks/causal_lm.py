@@ -1,6 +1,6 @@
 """CausalLM: predict the next token. GPT-2, Llama, Mistral, Phi, Gemma, Qwen, SmolLM …, pretrained or from scratch.
 
-B samples · T tokens of a window · V vocabulary
+B samples · T tokens of a sequence · V vocabulary
 """
 
 import math
@@ -291,7 +291,7 @@ class CausalLM(Task):
 
     def eval_settings(self, split: Split) -> dict[str, Any]:
         stride = self.stride if split == "test" else self.max_length
-        across = "each by itself" if isinstance(self.packing, bool) else "concat"
+        across = "separate" if isinstance(self.packing, bool) else "concat"
         return {"perplexity": "per token", "max_length": self.max_length, "stride": stride, "documents": across}
 
     def predict(self, inputs: Any, seed: int = 0, **sampling: Any) -> list[dict[str, Any]]:
