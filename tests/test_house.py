@@ -1,11 +1,17 @@
 """Who may import whom, and what the house forbids."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from zoo.command import help
+from zoo.command.invocation import COMMANDS, OTHERS
+from zoo.command.settings.schema import load
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {
@@ -106,3 +112,17 @@ def test_every_public_name_can_be_had():
 def test_the_map_of_the_house_says_what_a_room_may_import(room: str):
     row = next(line for line in ARCHITECTURE.splitlines() if line.startswith(f"| {room} |"))
     assert row.endswith(f"| {', '.join(ROOMS[room][1].split()) or 'nothing'} |")
+
+
+def test_help_is_in_sentences():
+    """No semicolon joins two of them, neither in the help of a command nor in what is said of a key."""
+    schema = load()
+    ours = [found for name, found in schema.definitions.items() if name.startswith("zoo.")]
+    said = [text for one in ours for text in (one.get("description"), *_descriptions(one)) if text]
+    said += [help.overview(), *(help.command(name, []) for name in COMMANDS)]
+    said += [importlib.import_module(f"zoo.command.{name}").USAGE for name in OTHERS]
+    assert [text for text in said if ";" in text] == []
+
+
+def _descriptions(definition: dict[str, Any]) -> list[str]:
+    return [key.get("description", "") for key in definition["properties"].values()]

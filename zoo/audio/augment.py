@@ -40,7 +40,7 @@ class Augmentation:
     Args:
         speed: most that a recording is played faster or slower, pitch and all: 0.1 for 90% to 110% of its speed.
         gain: most that it is made louder or softer, in decibels.
-        noise: a folder of recordings of noise, any part of which is added; or white.
+        noise: a folder of recordings of noise, any part of which is added, or white.
         noise_share: of the recordings that get noise.
         noise_snr_from: least ratio of speech to noise, in decibels.
         noise_snr_to: largest ratio.

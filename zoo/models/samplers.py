@@ -29,11 +29,11 @@ class ImageSampling:
 
     Args:
         count: images to predict.
-        label: their class; null for each class in turn.
-        steps: calls of the network; twice as much work with guidance.
+        label: their class. null takes each class in turn.
+        steps: calls of the network. With guidance each is twice the work.
         guidance: how strongly the class is followed: 1 as the network says it, 2 to 4 more clearly and less varied.
-        sampler: `{name: …}` with settings of that scheduler of diffusers; null for Euler's method where the prediction
-            is flow, else DDIM.
+        sampler: `{name: …}` with settings of that scheduler of diffusers. null takes Euler's method where the
+            prediction is flow, and DDIM otherwise.
     """
 
     count: PositiveInt = 16

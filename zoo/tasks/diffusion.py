@@ -47,19 +47,19 @@ class Diffusion(Task):
         pretrained: folder or hub id of a network or pipeline of diffusers, whose weights training starts from.
         architecture: instead of pretrained, to train from scratch: `{name: UNet2DModel, …}` with settings of that
             network of diffusers (in_channels 1 for grey images), or the class path of one's own.
-        image_size: side of the square images; null for the one that the network was made for.
+        image_size: side of the square images. null takes the one that the network was made for.
         class_conditional: tell the network the class of each image, where the data has classes.
         prediction: what the network learns to say: the flow from image to noise, the noise (epsilon), v, or the image.
         noise_schedule: how fast images turn to noise, for every prediction but flow, which goes along a line.
         time_density: whether noisy images of all times are seen evenly, or those in the middle more often.
         weighting: min_snr gives the times that are easy less weight.
         label_dropout: share of images whose class is withheld in training, without which there is no guidance.
-        hflip: probability of a left-right flip; 0 where left and right mean something, as in digits.
+        hflip: probability of a horizontal flip. Set 0 where left and right mean something, as in digits.
         dropout: in the blocks of the network.
         sampling: how images are made of noise, in predictions, tests and previews.
         judge: run of an image classifier that was trained on the same classes, by whose features tests compare images.
         inception: TorchScript file of a feature network for FID and KID, if there is no judge.
-        test_samples: images that a test makes and compares; null for as many as the test data has.
+        test_samples: images that a test makes and compares. null takes as many as the test data has.
     """
 
     unit = "images"

@@ -45,12 +45,12 @@ class SpeechSeq2Seq(Task):
         pretrained: hub id or folder of a Whisper, whose weights training starts from.
         architecture: instead of pretrained: train from scratch. Settings of transformers' type whisper (d_model,
             encoder_layers …).
-        tokenizer: hub id or folder; null for that of pretrained.
+        tokenizer: hub id or folder of the tokenizer. null takes that of pretrained.
         vocab_size: instead of tokenizer: train a byte-level BPE of this many tokens on the training transcripts, to
             which Whisper's special tokens are added.
         language: of the transcripts, as hi. It is part of labels, prompts and generation of multilingual models, and
             decides how error rates are normalised.
-        task: transcribe writes what is said; translate writes it in English.
+        task: transcribe writes what is said. translate writes it in English.
         timestamp_share: of the training samples, that are learned with timestamps, so that long recordings can still
             be transcribed after fine-tuning. A sample without times of its own is one segment.
         max_tokens: of a transcript with its prompt. Recordings with more are left out, and generation stops there.

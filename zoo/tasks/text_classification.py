@@ -41,11 +41,11 @@ class TextClassification(Task):
         pretrained: hub id or folder of a model, BERT-like or causal, whose weights training starts from.
         architecture: instead of pretrained: train from scratch. A hub id or folder whose architecture is taken, or
             `model_type` with any settings of that type.
-        tokenizer: hub id or folder; null for that of pretrained.
+        tokenizer: hub id or folder of the tokenizer. null takes that of pretrained.
         vocab_size: instead of tokenizer: train a byte-level BPE of this many tokens on the training text.
         max_length: tokens of a text. Longer texts are cut, and counted on the screen.
         freeze: backbone trains the head only. The rest keeps its weights.
-        layer_decay: the learning rate of each layer is that of the next one times this; 1 for the same everywhere.
+        layer_decay: the learning rate of each layer is that of the next one times this. 1 means the same everywhere.
         dropout: for every dropout in the network.
         label_smoothing: share of the target that is spread over all classes, in training only.
     """
