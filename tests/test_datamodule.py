@@ -201,6 +201,12 @@ def test_another_tokenizer_encodes_anew(encodings: list[int], tiny_gpt2: Path, t
     assert sum(encodings) == 2
 
 
+def test_data_of_other_samples_than_the_task_takes_is_not_even_read():
+    message = r"CausalLM takes text samples, and ImageData yields image samples\."
+    with pytest.raises(ConfigError, match=message):
+        trainer(1).fit(zoo.CausalLM(pretrained="x", optimizer=ADAMW), datamodule=zoo.ImageData(train="./nowhere"))
+
+
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_mistakes_in_the_data_are_found_before_tokenizer_and_weights_are_looked_for(split: str, here: Path):
     Path("good.jsonl").write_text('{"text": "One"}\n{"text": "Two"}')

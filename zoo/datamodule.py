@@ -20,7 +20,7 @@ from zoo.files.tables import Reading
 from zoo.loading.items import Encoded, digest, kept, outside
 from zoo.loading.order import Collate, Fixed, Items, Order
 from zoo.recorded import Recorded
-from zoo.rules import Rule, SumBelow
+from zoo.rules import Rule, SumBelow, apart, kinds
 from zoo.samples import Batch, Item, Processor, Split
 
 _STAGES: dict[str, list[Split]] = {
@@ -65,6 +65,8 @@ class DataModule(Recorded, LightningDataModule):
     rules: ClassVar[tuple[Rule, ...]] = (SumBelow(("validation_fraction", "test_fraction"), 1),)
     changeable_on_resume: ClassVar[tuple[str, ...]] = ("data.train", "data.validation")
     """Settings, as data.train, that may differ when a run is resumed: what they lead to is compared instead."""
+    sample_types: ClassVar[tuple[type, ...]] = ()
+    """Classes of the samples that it yields. A task that takes others is refused; () refuses none."""
     example_sources: ClassVar[dict[str, str]] = {"train": "a file or a folder.", "predict": "a file or a folder."}
     """What data.train and data.predict may be, for who has not set them."""
 
@@ -227,11 +229,21 @@ class DataModule(Recorded, LightningDataModule):
     # Preparation ------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
+        self._refuse_other_samples()
         for split in _STAGES[stage]:
             if split not in self.items:
                 self._setup_split(split)
         if stage == "fit" and not len(self.items["train"]):
             raise DataError("the training data is empty: no sample is left to train on.")
+
+    def _refuse_other_samples(self) -> None:
+        takes = [kind.__name__ for kind in [getattr(self.task, "sample_type", None)] if kind]
+        yields = [kind.__name__ for kind in self.sample_types]
+        if apart(takes, yields):
+            raise ConfigError(
+                f"{type(self.task).__name__} takes {kinds(takes)}, and {type(self).__name__} yields {kinds(yields)}. "
+                f"Choose a task and data that go together."
+            )
 
     def _setup_split(self, split: Split) -> None:
         asked = self.task.samples_to_predict() if split == "predict" else None

@@ -5,7 +5,7 @@ Imports nothing, so that the command line can answer before anything else is loa
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,6 +37,20 @@ def in_words(expected: Mapping[str, Any]) -> str:
         return str(expected["x-words"])
     words = [("from", low), ("above", above), ("up to", high), ("below", below)]
     return " and ".join(f"{word} {bound}" for word, bound in words if bound is not None)
+
+
+# Samples --------------------------------------------------------------------------------------------------------
+
+
+def apart(takes: Collection[str], yields: Collection[str]) -> bool:
+    """Whether a task and data do not go together, by the classes of their samples; False where one does not say."""
+    return bool(takes and yields) and not {*takes} & {*yields}
+
+
+def kinds(samples: Iterable[str]) -> str:
+    """TextSample, ChatSample: "text or chat samples"."""
+    *first, last = [name.removesuffix("Sample").lower() for name in samples]
+    return f"{', '.join(first)}{' or ' if first else ''}{last} samples"
 
 
 # Rules ----------------------------------------------------------------------------------------------------------

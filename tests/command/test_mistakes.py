@@ -82,6 +82,7 @@ IN_FILES: dict[str, tuple[str, str, str]] = {  # what is in the config; what is 
     'an argument that is needed': ('max_epochs: 1', 'max_epochs: 1, callbacks: [{class_path: lightning.pytorch.callbacks.EarlyStopping}]', 'trainer.callbacks[0].monitor … lightning.pytorch.callbacks.EarlyStopping at c.yaml:10 needs it'),
     'a task': ('zoo.CausalLM', 'zoo.CausalML', 'CausalML … c.yaml:2 … zoo.CausalLM?'),
     'data for a task': ('zoo.CausalLM', 'zoo.TextData', 'zoo.TextData … c.yaml:2 … Task … zoo.CausalLM, '),
+    'data of other samples': ('zoo.TextData', 'zoo.ImageData', 'model is zoo.CausalLM, which takes text samples … data is zoo.ImageData at c.yaml:7 … image samples … data to zoo.TextData, or model to … zoo.ImageClassification'),
     'class_path': ('class_path: zoo.CausalLM', 'clas_path: zoo.CausalLM', 'model.clas_path … c.yaml:2 … class_path?'),
     'init_args': ('  init_args:\n', '  init_arg:\n', 'model.init_arg … c.yaml:3 … init_args?'),
     'a module': ('zoo.CausalLM', 'my_lba.FocalLM', 'my_lba … c.yaml:2 … my_lab?'),

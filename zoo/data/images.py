@@ -40,6 +40,7 @@ class ImageData(DataModule):
         num_workers: processes that read and encode images. null takes as many as there are cores.
     """
 
+    sample_types = (ImageSample,)
     shorthands: ClassVar[dict[str, str]] = {"image": "data.predict"}
     changeable_on_resume = ("data.train", "data.validation", "data.show")
     example_sources: ClassVar[dict[str, str]] = {

@@ -46,6 +46,7 @@ class SpeechData(DataModule):
         num_workers: processes that read and encode recordings. null takes as many as there are cores.
     """
 
+    sample_types = (SpeechSample,)
     shorthands: ClassVar[dict[str, str]] = {"audio": "data.predict"}
     example_sources: ClassVar[dict[str, str]] = {
         "train": "a folder with metadata.csv, a table, or a hub data set.",

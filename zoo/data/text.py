@@ -18,7 +18,7 @@ from zoo.files import endings, sources
 from zoo.files.forms import Found, Samples
 from zoo.files.paths import follow
 from zoo.rules import AtMostOne, Rule
-from zoo.samples import Split, TextSample
+from zoo.samples import ChatSample, CompletionSample, Split, TextSample
 
 Documents = Literal["auto", "rows", "lines", "blank", "file"]
 _CLASSES = 4
@@ -58,6 +58,7 @@ class TextData(DataModule):
         show: how many samples are printed as the network sees them. ⟦ ⟧ mark what carries loss.
     """
 
+    sample_types = (TextSample, CompletionSample, ChatSample)
     shorthands: ClassVar[dict[str, str]] = {"prompt": "data.predict"}
     rules: ClassVar[tuple[Rule, ...]] = (
         AtMostOne(("text_column", "prompt_column"), "one is for documents, the other for prompts with completions"),

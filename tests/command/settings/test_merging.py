@@ -205,6 +205,34 @@ def test_arguments_may_stand_before_their_class(folder: Path):
     assert settings["model"] == {"class_path": "zoo.CausalLM", "init_args": expected}
 
 
+DATA = """\
+import zoo
+from zoo.samples import SpeechSample
+
+
+class Radio(zoo.DataModule):
+    sample_types = (SpeechSample,)
+
+
+class Silent(zoo.DataModule):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "apart"),
+    [
+        ("--model my_lab.LM --data zoo.ImageData", True),
+        ("--data my_data.Radio", True),
+        ("--data my_data.Silent", False),
+    ],
+)
+def test_a_task_and_data_of_ones_own_are_told_that_they_do_not_go_together(flags: str, apart: bool, folder: Path):
+    (folder / "my_data.py").write_text(DATA)
+    lines = merged("--config", "c.yaml", *shlex.split(flags))[1]
+    assert ["which takes text samples" in line for line in lines] == [True] * apart
+
+
 @pytest.mark.parametrize(("typed", "line"), REFUSED.items(), ids=REFUSED.keys())
 def test_what_only_the_parser_would_take_is_refused(typed: str, line: str, folder: Path):
     assert merged("--config", "c.yaml", *shlex.split(typed))[1] == [line]

@@ -1,9 +1,10 @@
 """Defaults, configs, overlays and flags, one on top of the other, and everything that is wrong with the result."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo import rules
 from zoo.command.settings import config_file, environment, shipped
 from zoo.command.settings.checking import CLASS_KEYS, Checking
 from zoo.command.settings.config_file import Node
@@ -254,7 +255,23 @@ class Settings:
         if missing and not self.problems:
             example = f"{typed(f'zoo {command} --config quickstart')}, say; zoo list shows the others."
             problems.append(Problem(f"{' and '.join(missing)} not set: {example}"))
+        problems += self._apart()
         return found, [*dict.fromkeys([*problems, *environment.check(self, command, restored)])]
+
+    def _apart(self) -> Iterator[Problem]:
+        """A task and data that do not go together, and what would."""
+        task, data = ((self.definition(section) or {}).get("x-samples", ()) for section in BASES)
+        if rules.apart(task, data):
+            yield Problem(
+                f"model is {self.class_path('model')}, which takes {rules.kinds(task)}, and data is "
+                f"{self.class_path('data')}{self.tree['data'].place}, which yields {rules.kinds(data)}; set data to "
+                f"{self._with('zoo.DataModule', task)}, or model to {self._with('zoo.Task', data)}."
+            )
+
+    def _with(self, base: str, samples: Collection[str]) -> str:
+        found = self.schema.subclasses(base)
+        fitting = [one for one in found if {*samples} & {*self.schema.definitions[one].get("x-samples", ())}]
+        return " or ".join(fitting) or "another"
 
 
 def merged(

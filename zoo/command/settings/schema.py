@@ -110,6 +110,8 @@ class Schema:
             "x-rules": rules,
             "x-base": next((known["x-base"] for known in above if known and known["x-base"]), ""),
             "x-home": found.path,
+            "x-samples": found.samples
+            or next((known["x-samples"] for known in above if known and "x-samples" in known), []),
             "x-shorthands": shorthands | found.shorthands,
         }
 

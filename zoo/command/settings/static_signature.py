@@ -29,6 +29,7 @@ class Signature:
         bases: dotted paths, as far as they are known; "" where not.
         passes_on: whether further keywords go to the bases' constructors.
         fixed: what it passes to them itself.
+        samples: names of the classes that a task takes or a data module yields; none where it does not say so itself.
         shorthands: of a data module.
     """
 
@@ -39,6 +40,7 @@ class Signature:
     bases: list[str]
     passes_on: bool
     fixed: set[str]
+    samples: list[str]
     shorthands: dict[str, str]
 
 
@@ -135,11 +137,13 @@ def _signature(node: ast.ClassDef, module: str, is_package: bool, tree: ast.Modu
     named = init.args.args[1:]
     values = [*[None] * (len(named) - len(init.args.defaults)), *init.args.defaults, *init.args.kw_defaults]
     arguments = [(a.arg, a.annotation, v) for a, v in zip([*named, *init.args.kwonlyargs], values, strict=True)]
-    assigned = [found for found in node.body if isinstance(found, ast.AnnAssign)]
+    annotated = [found for found in node.body if isinstance(found, ast.AnnAssign)]
+    assigned = {ast.unparse(found.targets[0]): found.value for found in node.body if isinstance(found, ast.Assign)}
+    assigned |= {ast.unparse(found.target): found.value for found in annotated if found.value}
+    samples = [assigned[name] for name in ("sample_type", "sample_types") if name in assigned]
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        arguments = [(ast.unparse(found.target), found.annotation, found.value) for found in assigned]
+        arguments = [(ast.unparse(found.target), found.annotation, found.value) for found in annotated]
     summary, about = _docs(node)
-    shorthands = [_literal(found.value) for found in assigned if ast.unparse(found.target) == "shorthands"]
     return Signature(
         path=f"{module}.{node.name}",
         summary=summary,
@@ -148,7 +152,8 @@ def _signature(node: ast.ClassDef, module: str, is_package: bool, tree: ast.Modu
         bases=[_dotted(base, module, is_package, tree) for base in node.bases],
         passes_on=passed[0],
         fixed=passed[1],
-        shorthands=shorthands[0] if shorthands else {},
+        samples=[name.rpartition(".")[2] for found in samples for name in re.findall(r"[\w.]+", ast.unparse(found))],
+        shorthands=_literal(assigned.get("shorthands")) or {},
     )
 
 

@@ -131,6 +131,9 @@ class _Classes:
             definition["x-kwargs"] = True
         if rules := [as_json(rule) for one in cls.__mro__ for rule in vars(one).get("rules", ())]:
             definition["x-rules"] = rules
+        taken = [getattr(cls, "sample_type", None), *getattr(cls, "sample_types", ())]
+        if samples := [kind.__name__ for kind in taken if kind]:
+            definition["x-samples"] = samples
         if shorthands := getattr(cls, "shorthands", None):
             definition["x-shorthands"] = shorthands
         self.definitions[path] = definition
