@@ -21,7 +21,7 @@ from zoo.loading.items import Encoded, digest, kept, outside
 from zoo.loading.order import Collate, Fixed, Items, Order
 from zoo.recorded import Recorded
 from zoo.rules import Rule, SumBelow, apart, kinds
-from zoo.samples import Batch, Item, Processor, Split
+from zoo.samples import Batch, Item, Processor, Split, taken
 
 _STAGES: dict[str, list[Split]] = {
     "fit": ["train", "validation"],
@@ -237,7 +237,7 @@ class DataModule(Recorded, LightningDataModule):
             raise DataError("the training data is empty: no sample is left to train on.")
 
     def _refuse_other_samples(self) -> None:
-        takes = [kind.__name__ for kind in [getattr(self.task, "sample_type", None)] if kind]
+        takes = [kind.__name__ for kind in taken(type(self.task))]
         yields = [kind.__name__ for kind in self.sample_types]
         if apart(takes, yields):
             raise ConfigError(

@@ -128,6 +128,12 @@ def as_samples(inputs: Any, kind: type) -> list[Any]:
     return [x if isinstance(x, kind) else kind(x) for x in ([inputs] if single else inputs)]
 
 
+def taken(task: type) -> tuple[type, ...]:
+    """Classes of the samples that a task learns from; () where it does not say."""
+    said = getattr(task, "sample_types", ())
+    return said or ((task.sample_type,) if hasattr(task, "sample_type") else ())
+
+
 def encoded(processor: "Processor", samples: Sequence[Any]) -> list[Item]:
     """Items of samples that were handed over one by one, as inputs to predict from.
 

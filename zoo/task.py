@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from zoo import streams
 from zoo.constraints import NonNegativeFloat, NonNegativeInt, PositiveInt, checked
 from zoo.errors import ConfigError
-from zoo.loop import descent, guards, microbatch, optim, prepare, probe, recovery
-from zoo.loop.checkpoint import loop_state, mismatch, wholly_frozen, without_frozen
+from zoo.loop import descent, microbatch, optim, prepare, probe, recovery, resume
+from zoo.loop.checkpoint import wholly_frozen
 from zoo.loop.display import Display
 from zoo.loop.means import ExactMeans
 from zoo.loop.microbatch import Loss
@@ -61,6 +61,8 @@ class Task(Recorded, Display):
     """What `loss` counts, for the throughput."""
     sample_type: ClassVar[type]
     """What `predict` wraps its inputs in."""
+    sample_types: ClassVar[tuple[type, ...]] = ()
+    """What it learns from, where that is something else; data that yields no such samples is refused."""
     changeable_on_resume: ClassVar[tuple[str, ...]] = ()
     """Settings, as model.sampling, that may differ when a run is resumed: they do not touch the training."""
     network: Any
@@ -363,19 +365,7 @@ class Task(Recorded, Display):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what was trained and one integer for the loops; plain types only."""
-        kept = without_frozen(self, checkpoint["state_dict"])
-        whole, checkpoint["state_dict"] = kept.keys() == checkpoint["state_dict"].keys(), kept
-        checkpoint.pop("loops", None)
-        checkpoint["zoo"] = {
-            "task": self.name,
-            "step": self.global_step,
-            "steps_per_epoch": int(self.trainer.num_training_batches),
-            "total_steps": self.trainer.total_steps,
-            "micro_batch_size": self.micro_batch_size,
-            "data_state": self.data_state,
-            "is_whole": whole,
-            "facts": self.trainer.facts(),
-        }
+        resume.keep(self, checkpoint)
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:
         """Put a checkpoint's weights (their averages, where there are any) into the network of `configure_model`."""
@@ -384,17 +374,4 @@ class Task(Recorded, Display):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Accept a checkpoint of this network only, and put the loops where its one integer says."""
-        found = checkpoint["state_dict"]
-        if wrong := mismatch(self, found):
-            made_by = checkpoint["zoo"]["task"]
-            whose = "" if made_by == self.name else f", made by {made_by}, while the config says {self.name}"
-            raise ConfigError(f"the checkpoint is of another network{whose}: {wrong}.")
-        if self.is_fitting:
-            state, allowed = checkpoint["zoo"], self.trainer.allowed_changes
-            changed = guards.check(state["facts"], self.trainer.facts(), allowed)
-            if "model.micro_batch_size" not in allowed:
-                self.micro_batch_size = state["micro_batch_size"]
-            per_epoch = self.trainer.count_steps_per_epoch() if changed else state["steps_per_epoch"]
-            checkpoint["loops"] = {"fit_loop": loop_state(self.trainer.fit_loop, state["step"], per_epoch)}
-        elif self._trainer is not None:
-            checkpoint["state_dict"] = {**found, **checkpoint.get("averaged", {})}
+        resume.accept(self, checkpoint)

@@ -64,6 +64,7 @@ class Diffusion(Task):
 
     unit = "images"
     sample_type = ImageRequest
+    sample_types = (ImageSample,)
     predicts_from = "--count 16"
     changeable_on_resume = ("model.sampling", "model.judge", "model.inception", "model.test_samples")
     shorthands = {  # noqa: RUF012

@@ -140,7 +140,7 @@ def _signature(node: ast.ClassDef, module: str, is_package: bool, tree: ast.Modu
     annotated = [found for found in node.body if isinstance(found, ast.AnnAssign)]
     assigned = {ast.unparse(found.targets[0]): found.value for found in node.body if isinstance(found, ast.Assign)}
     assigned |= {ast.unparse(found.target): found.value for found in annotated if found.value}
-    samples = [assigned[name] for name in ("sample_type", "sample_types") if name in assigned]
+    samples = [assigned[name] for name in ("sample_types", "sample_type") if name in assigned][:1]
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         arguments = [(ast.unparse(found.target), found.annotation, found.value) for found in annotated]
     summary, about = _docs(node)

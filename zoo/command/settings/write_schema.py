@@ -13,6 +13,7 @@ from typing import Any
 from zoo.command.settings.schema import GIVEN, installed
 from zoo.constraints import limits
 from zoo.rules import as_json
+from zoo.samples import taken
 
 _MODULES = ("torch.optim", "lightning.pytorch.callbacks", "lightning.pytorch.loggers", "lightning.pytorch.profilers")
 """Whose public classes may be named in a config without being the user's own."""
@@ -131,8 +132,7 @@ class _Classes:
             definition["x-kwargs"] = True
         if rules := [as_json(rule) for one in cls.__mro__ for rule in vars(one).get("rules", ())]:
             definition["x-rules"] = rules
-        taken = [getattr(cls, "sample_type", None), *getattr(cls, "sample_types", ())]
-        if samples := [kind.__name__ for kind in taken if kind]:
+        if samples := [kind.__name__ for kind in taken(cls)]:
             definition["x-samples"] = samples
         if shorthands := getattr(cls, "shorthands", None):
             definition["x-shorthands"] = shorthands
