@@ -305,10 +305,19 @@ def speech_seq2seq(model: Path, text: Path) -> Case:
     )
 
 
+def causal_lm__own_network(model: Path, text: Path) -> Case:
+    """The GPT of docs/tutorials/own_network.md: plain torch, whose head zoo computes in chunks."""
+    case = causal_lm(model, text)
+    sizes = {"block_size": 64, "width": 64, "layers": 1, "heads": 2}
+    architecture = {"class_path": "own_networks.NanoGPT", "init_args": sizes}
+    settings = {"architecture": architecture, "tokenizer": str(model), "max_length": 16, "packing": "concat"}
+    return replace(case, settings=settings)
+
+
 CASES = {
     make.__name__: make
     for make in (
-        *(causal_lm, diffusion, image_classification, text_classification),
+        *(causal_lm, causal_lm__own_network, diffusion, image_classification, text_classification),
         *(speech_ctc, speech_ctc__wav2vec2, speech_seq2seq),
     )
 }

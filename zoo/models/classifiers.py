@@ -1,13 +1,12 @@
-"""Image classifiers of timm and of transformers, found by name, behind one face.
+"""Image classifiers of timm, of transformers and of the user's own, found by name, behind one face.
 
-Both classes below have the same methods; a task asks `find` for one and never which it is.
+These classes have the same methods; a task asks `find` for one and never which it is.
 """
 
 import difflib
 import inspect
 import json
 import logging
-import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,8 @@ from zoo.files.hub import explained, offline
 from zoo.files.paths import follow
 from zoo.images import hf_processors
 from zoo.images.preprocessing import Preprocessing, of_processor
+from zoo.models import layers, own_class
+from zoo.models.own_classifier import OwnClassifier
 
 logging.getLogger("timm").setLevel(logging.ERROR)  # it tells of every head that it replaces, as it was asked to
 
@@ -239,10 +240,7 @@ class TransformersClassifier:
         return head
 
     def depths(self, network: Any) -> dict[str, int]:
-        names = [name for name, _ in network.named_parameters()]
-        numbers = {name: re.search(r"\.(?:layer|layers|blocks|stages)\.(\d+)\.", name) for name in names}
-        last = 2 + max((int(found[1]) for found in numbers.values() if found), default=0)
-        return {n: int(f[1]) + 1 if (f := numbers[n]) else 0 if "embeddings" in n else last for n in names}
+        return layers.depths(network)
 
     def undecayed(self, network: Any) -> set[str]:
         return {n for n, _ in network.named_parameters() if n.endswith(("cls_token", "position_embeddings"))}
@@ -259,7 +257,7 @@ class TransformersClassifier:
         hf_processors.restored(wanted.processor).save_pretrained(folder)
 
 
-Classifier = TimmClassifier | TransformersClassifier
+Classifier = TimmClassifier | TransformersClassifier | OwnClassifier
 
 
 def find(source: str | dict[str, Any]) -> Classifier:
@@ -267,12 +265,15 @@ def find(source: str | dict[str, Any]) -> Classifier:
 
     Args:
         source: a name of timm, a hub id, a folder in the format of either library; or `{name: …}` with settings of
-            that network of timm, or `{model_type: …}` with settings of that type of transformers.
+            that network of timm, or `{model_type: …}` with settings of that type of transformers; or `{class_path: …}`
+            of the user's own.
 
     Raises:
         ConfigError: timm has no such network.
         MissingInputError: no such folder.
     """
+    if own_class.is_named(source):
+        return OwnClassifier(dict(source))
     if isinstance(source, dict):
         settings = dict(source)
         if "model_type" in settings:
@@ -294,6 +295,8 @@ def find(source: str | dict[str, Any]) -> Classifier:
 
 def restore(description: dict[str, Any]) -> Classifier:
     """What `describe` described, without a look at the place that it came from."""
+    if own_class.is_named(description):
+        return OwnClassifier(description)
     if "transformers" in description:
         return TransformersClassifier(None, description["transformers"])
     return TimmClassifier(description["timm"], description["settings"])

@@ -21,7 +21,7 @@ from zoo import streams
 from zoo.constraints import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt, PositiveShare, checked
 from zoo.errors import ConfigError, DataError
 from zoo.loop.microbatch import Loss
-from zoo.models import documents, head
+from zoo.models import documents, head, own_class, own_network
 from zoo.models import pretrained as hf
 from zoo.rules import AtMost, ExactlyOne
 from zoo.samples import Batch, ChatSample, CompletionSample, Item, Processor, Split, TextSample, as_samples
@@ -60,7 +60,8 @@ class CausalLM(Task):
     Args:
         pretrained: hub id or folder of the model whose weights training starts from.
         architecture: trains from scratch, in place of pretrained. It is a hub id or folder whose architecture is
-            taken, or `model_type` with any settings of that type.
+            taken, `model_type` with any settings of that type, or `class_path` and `init_args` of a network of your
+            own, which makes logits of token ids.
         tokenizer: hub id or folder of the tokenizer. null takes that of pretrained.
         vocab_size: trains a byte-level BPE tokenizer of this many tokens on the training text, in place of tokenizer.
         max_length: tokens of a sequence (block size). A longer document is divided into several sequences.
@@ -72,7 +73,7 @@ class CausalLM(Task):
             scratch). A file with a Jinja template can be named too.
         stride: tokens from one test sequence to the next. null takes max_length. A smaller stride gives every token
             more context, and a lower perplexity.
-        dropout: probability of every dropout layer in the network.
+        dropout: probability of every dropout layer in the network. 0 leaves those of a network of your own as they are.
         sampling: how text is generated.
     """
 
@@ -131,6 +132,8 @@ class CausalLM(Task):
         """The architecture, with this task's dropout and this tokenizer's vocabulary."""
         if "config" in self.data_state:
             return self._saved_config()
+        if own_class.is_named(self.architecture):
+            return own_network.config(self.architecture, self.tokenizer, self.max_length)
         if self.pretrained:
             config = hf.load_config(self.pretrained)
         else:
@@ -145,14 +148,16 @@ class CausalLM(Task):
         return config
 
     def _saved_config(self) -> Any:
-        config = hf.config_again(self.data_state["config"])
+        saved = self.data_state["config"]
+        config: Any = own_network.OwnConfig(**saved) if own_class.is_named(saved) else hf.config_again(saved)
         for name, value in self.architecture.items() if isinstance(self.architecture, dict) else ():
             if (found := getattr(config, name)) != value:
                 raise ConfigError(
                     f"model.architecture.{name} is {value}, the checkpoint's network has {found}. "
                     f"Its weights fit no other: start a new run for it."
                 )
-        hf.set_dropout(config, self.dropout)
+        if not own_class.is_named(saved):
+            hf.set_dropout(config, self.dropout)
         return config
 
     def configure_model(self) -> None:
@@ -162,7 +167,11 @@ class CausalLM(Task):
             self.network = hf.load_causal_lm(self.pretrained, self.config())
         else:
             with streams.seeded(self.seed, "initial weights"):
-                self.network = hf.build_causal_lm(self.config())
+                config = self.config()
+                if isinstance(config, own_network.OwnConfig):
+                    self.network = own_network.OwnNetwork(config, self.dropout)
+                else:
+                    self.network = hf.build_causal_lm(config)
         if self.gradient_checkpointing:
             self.network.activation_checkpointing_enable()  # non-reentrant
 

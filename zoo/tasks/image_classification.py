@@ -49,7 +49,8 @@ class ImageClassification(Task):
         pretrained: the model whose weights training starts from: a name of timm (resnet18,
             vit_base_patch16_224.augreg_in21k), a hub id, or a folder of timm or transformers.
         architecture: trains from scratch, in place of pretrained. It is a name or folder as above, or `{name: …}` with
-            settings of that network of timm, or `{model_type: …}` with settings of that type of transformers.
+            settings of that network of timm, or `{model_type: …}` with settings of that type of transformers, or
+            `{class_path: …, init_args: …}` of a network of your own, which makes logits of images.
         weights: a file with the weights of `pretrained`, so that nothing is downloaded (timm).
         image_size: side of the square that the network sees, in pixels. null takes the one that it was made for.
             Position embeddings are interpolated to it.
