@@ -81,6 +81,8 @@ def smaller(tmp_path: Path) -> dict[str, list[str]]:
         "--model.image_size=32",
     ]
     vit = [f"--model.pretrained={tiny_vit(tmp_path / 'vit')}", *images]
+    few = [*images, "--model.sampling.steps=2", "--model.image_size=16"]
+    unet = [*few, "--model.architecture.block_out_channels=[32,32,32,32]"]
     short = ("fashion_mnist_short", "cifar10_short")
     resnets = ("resnet_scratch", "fashion_mnist_resnet18", "cifar10_resnet18", *short)
     speech = [f"--data.train={recordings(tmp_path / 'recordings')}", "--data.num_workers=0"]
@@ -92,6 +94,8 @@ def smaller(tmp_path: Path) -> dict[str, list[str]]:
         | dict.fromkeys(("whisper_finetune", "whisper_hindi"), whispers)
         | dict.fromkeys(("vit_finetune", "cifar10_probe", "cifar10_finetune"), vit)
         | dict.fromkeys(resnets, images)
+        | dict.fromkeys(("fashion_mnist_diffusion", "dit_fashion_mnist"), few)
+        | dict.fromkeys(("cifar10_diffusion", "diffusion_64"), unet)
     )
 
 

@@ -163,6 +163,21 @@ RECOGNISED: dict[str, tuple[Callable[[], None], list[str], dict[str, Any]]] = { 
         ["texts (review) in 2 classes (sentiment)", "classes in the first 300 rows: a 150, b 150"],
         {"train": "mine/a.csv", "text_column": "review", "label_column": "sentiment"},
     ),
+    "images without classes": (
+        lambda: images(".", each=100),
+        ["100 images without classes, to make images like them", "to tell images apart instead, put them"],
+        {"train": "mine"},
+    ),
+    "images without classes in a folder": (
+        several(lambda: images("photos", each=100), lambda: put("a.pdf")),
+        ["100 images without classes"],
+        {"train": "mine/photos"},
+    ),
+    "images without classes beside texts": (
+        several(lambda: images(".", each=100), lambda: text("a.txt", "\n".join(LINES))),
+        ["1 text"],
+        {"train": "mine/a.txt"},
+    ),
     "a table of paths": (
         several(
             lambda: images("x", each=8),
@@ -544,6 +559,32 @@ def test_a_chat_model_that_was_downloaded_is_taken_and_learns_from_questions_and
     code, said, complaint = zoo_command("fit", "--config", "mine.yaml", *SHORT)
     assert (code, complaint) == (0, "")
     assert "18 prompts with completions (question, answer)" in said  # of the twenty; two are held out
+
+
+def test_the_config_for_a_generator_has_no_mistake(here: Path, zoo_command: Any):
+    assert zoo_command("init", "diffusion")[0] == 0
+    Path("my_images").mkdir()
+    assert merging.merged(schema.load(), ["--config", "my_diffusion.yaml"]).check("fit")[1] == []
+
+
+def test_a_generator_trains_on_images_without_classes(here: Path, zoo_command: Any):
+    images(".", each=100)
+    assert zoo_command("init", "mine")[0] == 0
+    small = ["--model.architecture.block_out_channels=[32,32,32,32]", "--model.sampling.steps=2"]
+    code, said, complaint = zoo_command("fit", "--config", "mine.yaml", *SHORT, *small)
+    assert (code, complaint) == (0, "")
+    assert "90 images" in said
+    assert zoo_command("predict", "--count=2", "--steps=2")[0] == 0
+
+
+def test_images_in_the_working_directory_itself_would_have_the_previews_among_them(
+    here: Path, zoo_command: Any, monkeypatch: pytest.MonkeyPatch
+):
+    images(".", each=100)
+    monkeypatch.chdir("mine")
+    code, _, complaint = zoo_command("init", ".")
+    assert (code, complaint.count("\n")) == (65, 1)
+    assert "cd .. && " in complaint
 
 
 @pytest.mark.parametrize("task", ["text", "images", "zoo.CausalLM", "text_classification"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from zoo.command import languages
+from zoo.command import generator_template, languages
 from zoo.command.found import Found
 from zoo.command.settings.schema import SHIPPED
 from zoo.files.paths import printable, shell
@@ -174,7 +174,9 @@ _TITLES = 100
 
 
 def model(found: Found) -> str:
-    """The one of the hub to start from."""
+    """The one of the hub to start from; empty for none."""
+    if found.kind == "generation":
+        return ""  # there is none that all images begin with
     if found.kind == "images":
         return f"timm/{CLASSIFIER}"
     if found.kind == "speech":
@@ -304,8 +306,31 @@ def speech(found: Found, about: str, zoo: str, reachable: bool) -> str:
     )
 
 
+def generation(found: Found, about: str, zoo: str, reachable: bool) -> str:
+    """For making images like these."""
+    small = found.side <= _SMALL_IMAGES
+    return generator_template.TEXT.format(
+        schema=_schema(),
+        about=_comment(about),
+        zoo=zoo,
+        channels=[32, 64, 96, 128] if small else [64, 128, 256, 384],
+        side=32 if small else 64,
+        lr="5.0e-4" if small else "1.0e-4",
+        data=_data(found),
+        steps=20_000 if small else 50_000,
+        epochs=max(1, round(1000 * 64 / max(1, 0.9 * found.size))),
+    )
+
+
 TEMPLATES: dict[str, Callable[[Found, str, str, bool], str]]
-TEMPLATES = {"text": text, "chat": text, "classes": classes, "images": images, "speech": speech}
+TEMPLATES = {
+    "text": text,
+    "chat": text,
+    "classes": classes,
+    "images": images,
+    "speech": speech,
+    "generation": generation,
+}
 """By the kind of what was found."""
 
 

@@ -27,7 +27,8 @@ class Found:
     """One thing that was recognised.
 
     Args:
-        kind: which config it gets: text, chat, classes (of texts), images, or speech.
+        kind: which config it gets: text, chat, classes (of texts), images, generation (of images without classes), or
+            speech.
         what: for people, as "24 images in 2 classes (cats 12, dogs 12)".
         sources: for data.train, data.validation, data.test, by those words.
         settings: further ones of the data.

@@ -1,5 +1,6 @@
 """Images in a folder: their classes by the folders they are in, their sizes, and which of them cannot be read."""
 
+import os
 import re
 import zipfile
 from collections import Counter
@@ -17,6 +18,8 @@ _DECODED = 10_000_000
 """Pixels that are decoded in all; of further images the first bytes and the last are looked at."""
 _TOO_MANY = 0.2
 _NAMED = 3
+_ENOUGH = 100
+"""Images from which on a generator is proposed, where there are no classes."""
 _ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82", b"GIF8": b";"}
 """How files of a format begin and end."""
 
@@ -31,6 +34,14 @@ def look(inventory: Inventory) -> list[Found]:
     root, inside = _descended(inventory, images)
     splits, loose = _classes(images, inside)
     found = Found("images", "", entries=images, size=len(images))
+    if _has_no_classes(inventory, splits, loose, images):
+        root = Path(os.path.commonpath([entry.path.parent for entry in images]))
+        found.kind, found.sources = "generation", {"train": root.as_posix()}
+        without = f"{count(len(images), 'image')} without classes"
+        found.refusal, found.what = _among_runs(root, without, "be among them"), f"{without}, to make images like them"
+        found.notes = ["to tell images apart instead, put them into a folder per class"]
+        open_some(found, images)
+        return [found]
     if refusal := _refusal(inventory, root, splits, loose, images):
         found.what = found.refusal = refusal
         return [found]
@@ -76,6 +87,17 @@ def _classes(images: Sequence[Entry], inside: int) -> tuple[dict[str, dict[str, 
     return splits, loose
 
 
+def _has_no_classes(
+    inventory: Inventory, splits: dict[str, dict[str, list[Entry]]], loose: list[Entry], images: list[Entry]
+) -> bool:
+    """Whether they do for a generator: enough images, all in one folder, with neither texts nor names of classes."""
+    texts = {(*entry.parts[:-1], entry.path.stem) for entry in inventory.of("text")}
+    beside = sum((*entry.parts[:-1], entry.path.stem) in texts for entry in images)
+    classes = {name for named in splits.values() for name in named}
+    is_one = not splits or (len(classes) == 1 and not loose)
+    return is_one and len(images) >= _ENOUGH and beside <= len(images) // 2 and not _by_name(images)
+
+
 def _refusal(
     inventory: Inventory, root: Path, splits: dict[str, dict[str, list[Entry]]], loose: list[Entry], images: list[Entry]
 ) -> str:
@@ -102,13 +124,18 @@ def _refusal(
             f"{at}: {count(len(loose), 'image')} ({printable(loose[0].parts[-1])} …) outside of the folders of the "
             f"classes; move each into one of them, or away"
         )
+    return _among_runs(root, f"{images_} in classes", "become a class")
+
+
+def _among_runs(root: Path, images: str, danger: str) -> str:
+    """Why images must not be where the runs will be; empty where they are not."""
     cwd = Path.cwd()
-    if root.resolve() == cwd or root.resolve() == cwd / "runs":
-        return (
-            f"{at}: {images_} in classes, in the working directory itself, where zoo makes a folder runs, which would "
-            f"become a class. Go one up: cd .. && {typed(f'zoo init {cwd.name}')}"
-        )
-    return ""
+    if root.resolve() not in (cwd, cwd / "runs"):
+        return ""
+    return (
+        f"{printable(root)}: {images}, in the working directory itself, where zoo makes a folder runs, which would "
+        f"{danger}. Go one up: cd .. && {typed(f'zoo init {cwd.name}')}"
+    )
 
 
 def _by_name(images: Sequence[Entry]) -> Counter[str]:

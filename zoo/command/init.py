@@ -12,10 +12,10 @@ from zoo.files import hub
 from zoo.files.paths import nearest_file, printable, shell, write_text
 
 USAGE = """\
-zoo init FOLDER [--use KIND] [--out FILE] looks at your own files (texts, tables, images in a folder per class,
+zoo init FOLDER [--use KIND] [--out FILE] looks at your own files (texts, tables, images, also in a folder per class,
 recordings with transcripts) and writes a config that trains on them. FOLDER may be a single file. If it holds several
 things to train on, KIND chooses one: images, recordings, tables, or texts.
-zoo init text|text_classification|images|speech [--out FILE] writes a config for files that are still to come.
+zoo init text|text_classification|images|diffusion|speech [--out FILE] writes a config for files that are still to come.
 zoo init CONFIG [--out FILE] writes a copy, to edit, of a config that zoo list names.
 The config is written to FOLDER.yaml, or to FILE, and "--out -" prints it. No file is overwritten. Only the first
 megabyte of a file is read, and at most 100,000 files are counted (10,000 in one folder)."""
@@ -23,6 +23,7 @@ _NAMES = {
     "text": ("text", "causal_lm", "CausalLM"),
     "classes": ("text_classification", "TextClassification"),
     "images": ("images", "image_classification", "ImageClassification"),
+    "generation": ("diffusion", "generation", "Diffusion"),
     "speech": ("speech", "speech_ctc", "SpeechCTC"),
 }
 _TASKS = {name: kind for kind, names in _NAMES.items() for one in names for name in (one, f"zoo.{one}")}
@@ -31,12 +32,14 @@ _COMING = {
     "text": Found("text", "", {"train": "my_text.txt"}, size=10_000_000),
     "classes": Found("classes", "", {"train": "my_table.csv"}, {"label_column": "label"}, size=10_000_000),
     "images": Found("images", "", {"train": "my_images"}, size=1000),
+    "generation": Found("generation", "", {"train": "my_images"}, size=1000),
     "speech": Found("speech", "", {"train": "my_recordings"}, size=36_000),
 }
 _ABOUT = {
     "text": "A language model on your own text: put the name of your file at data.train.",
     "classes": "A classifier of your own texts, in a table with a column for the text and one for its class.",
     "images": "A classifier of your own images, in a folder for each class: put their folder at data.train.",
+    "generation": "A generator of images like your own: put their folder at data.train. Folders in it are classes.",
     "speech": "A recogniser of speech: put a folder of recordings, with a .txt beside each or a table, at data.train.",
 }
 
@@ -104,7 +107,7 @@ def _look(path: Path, use: str, show: bool) -> tuple[Found, str]:
 
 def _config(found: Found, about: str, show: bool = False) -> str:
     template, model = config_templates.TEMPLATES[found.kind], config_templates.model(found)
-    reachable = hub.is_cached(model) or not hub.offline()
+    reachable = not model or hub.is_cached(model) or not hub.offline()
     if show and not reachable:
         print(f"  from scratch: the Hugging Face hub cannot be reached, and {model} was not downloaded before")
     return template(found, about, typed("zoo"), reachable)

@@ -47,6 +47,7 @@ def look(inventory: Inventory, use: str = "") -> Found:
     candidates = _without_transcripts(_one_of_images(candidates))
     candidates.sort(key=lambda found: -found.weight)
     usable = [found for found in candidates if not found.refusal]
+    usable = [found for found in usable if found.kind != "generation"] or usable  # images lie beside many things
     if not usable or (candidates[0].refusal and candidates[0].weight > _CLEAR * usable[0].weight):
         raise DataError(_nothing(inventory, candidates))
     chosen, *others = usable
@@ -57,7 +58,7 @@ def look(inventory: Inventory, use: str = "") -> Found:
     chosen.notes += [] if use else [f"not used: {line}" for line in conversions(inventory)]
     if inventory.cut:
         chosen.notes.append(f"there are more files: these numbers are of the first {len(inventory.entries):,}")
-    if chosen.kind != "images":
+    if chosen.kind not in ("images", "generation"):
         chosen.language = chosen.language or languages.name(chosen.sample)
         chosen.notes += [f"language: {chosen.language}"] if chosen.language else []
     return chosen
@@ -66,10 +67,10 @@ def look(inventory: Inventory, use: str = "") -> Found:
 def _one_of_images(candidates: list[Found]) -> list[Found]:
     """Without what folders say of images whose classes are in a table, or the other way round."""
     tables = [found for found in candidates if found.kind == "images" and found.entries[0].kind == "table"]
-    folders = [found for found in candidates if found.kind == "images" and found not in tables]
+    folders = [found for found in candidates if found.kind in ("images", "generation") and found not in tables]
     if not tables or not folders:
         return candidates
-    left = tables if any(not found.refusal for found in folders) else folders
+    left = tables if any(not found.refusal and found.kind == "images" for found in folders) else folders
     return [found for found in candidates if found not in left]
 
 
@@ -107,5 +108,5 @@ def _nothing(inventory: Inventory, candidates: list[Found]) -> str:
     if inventory.of("video"):
         return f"{root}: {count(len(inventory.of('video')), 'video')}; zoo has no task for them."
     held = "no file" if not inventory.entries else "nothing that zoo can train on"
-    expected = "texts (.txt, .md …), tables (.csv, .jsonl …), images in a folder per class, or recordings"
+    expected = "texts (.txt, .md …), tables (.csv, .jsonl …), images, or recordings"
     return f"{root} has {held} in it. Expected {expected}."
