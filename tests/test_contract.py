@@ -1,6 +1,7 @@
 """What every task keeps. A new task joins by a case in contract_cases.py."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,15 @@ def test_a_stranger_subclasses_in_a_few_lines(case: Case):
     trainer(1, callbacks=[losses]).fit(task, datamodule=case.data())
     trainer(1, callbacks=[plain]).fit(case.task(), datamodule=case.data())
     assert float.fromhex(losses.of[1]) == pytest.approx(2 * float.fromhex(plain.of[1]))
+
+
+def test_the_docstring_of_a_task_names_what_is_in_its_batch(case: Case):
+    task, items = prepared(case)
+    processor = task.processor("train")
+    items = [processor.augment(items[i], torch.Generator()) for i in range(3)]
+    batch = task.trim(task.prepared(processor.collate(items), "train"))
+    documented = set(re.findall(r"`(\w+)`", str(type(task).__doc__).partition("Args:")[0]))
+    assert batch.keys() - {INDEX} <= documented
 
 
 def prepared(case: Case, **settings: Any) -> tuple[zoo.Task, Any]:

@@ -39,6 +39,8 @@ class Task(Recorded, Display):
     - `prepare(batch, draws, split)`: when something is drawn at random (mixup, the noise of diffusion);
     - `predict_batch(batch)` and `save_model(folder)`; and what of `Display` it can show better.
 
+    Its docstring says what is in a batch. What the loss compares with is `targets`, in every task.
+
     A task with several optimizers writes `configure_optimizers` and `training_step`, of `optimizer_for` and `descend`.
 
     The constructor stores plain arguments and nothing else: no download, no network.

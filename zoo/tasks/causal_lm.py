@@ -57,6 +57,10 @@ class Sampling:
 class CausalLM(Task):
     """Train, test and sample a causal language model.
 
+    A batch has `input_ids` ([B, T], padded on the right), `targets` ([B, T], the token after each, -100 where there is
+    no loss) and `lengths` (tokens of each sequence). Where a sequence has several documents it also has `position_ids`
+    ([B, T], from 0 in each document), and for attention that goes by documents `documents` (their bounds).
+
     Args:
         pretrained: hub id or folder of the model whose weights training starts from.
         architecture: trains from scratch, in place of pretrained. It is a hub id or folder whose architecture is

@@ -43,6 +43,9 @@ _SAMPLING = ImageSampling()
 class Diffusion(Task):
     """Train, test and sample a diffusion model of images.
 
+    A batch has `image` ([B, 3, S, S] uint8), `targets` ([B], the number of the class, that of no class where it is
+    withheld), `noise` ([B, C, S, S], standard normal) and `time` ([B], 0 for the image to 1 for noise).
+
     Args:
         pretrained: folder or hub id of a network or pipeline of diffusers, whose weights training starts from.
         architecture: instead of pretrained, to train from scratch: `{name: UNet2DModel, …}` with settings of that

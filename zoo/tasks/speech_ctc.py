@@ -44,6 +44,10 @@ _SILENT = 0.999
 class SpeechCTC(Task):
     """Train, test and use a speech recogniser whose letters come frame by frame (CTC).
 
+    A batch has `features` ([B, T, M] of log-mels, or [B, T] of waveforms) and `length` ([B], T of each), `targets`
+    ([B, L], the numbers of the letters) and `target_length` ([B], L of each), and by sample `text` (the transcript),
+    `name` and `seconds`. If networks on waveforms are trained with masks, it has `masked` ([B, F] bool) too.
+
     Args:
         pretrained: hub id or folder of a Wav2Vec2, HuBERT or WavLM, whose weights training starts from.
         architecture: instead of pretrained: train from scratch. speech_encoder, or `{name: speech_encoder}` with its

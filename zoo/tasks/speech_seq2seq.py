@@ -41,6 +41,10 @@ _AT_ONCE = 8
 class SpeechSeq2Seq(Task):
     """Train, test and use Whisper.
 
+    A batch has `features` ([B, M, frames] of log-mels), `ids` ([B, T], what the decoder reads), `targets` ([B, T], the
+    token after each, -100 where there is no loss), `length` ([B], T of each), and by sample `text` (the transcript),
+    `name` and `seconds`.
+
     Args:
         pretrained: hub id or folder of a Whisper, whose weights training starts from.
         architecture: instead of pretrained: train from scratch. Settings of transformers' type whisper (d_model,
