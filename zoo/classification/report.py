@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.classification.measures import class_metrics
-from zoo.files import plots
+from zoo.files import fonts, plots
 
 _READABLE = 30
 """Above so many classes, names and numbers in a matrix would be too small to read."""
@@ -55,8 +55,9 @@ def confusion_plot(confusion: Tensor, names: Sequence[str], path: Path) -> Path:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true")
     if len(names) <= _READABLE:
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(names)), names)
+        texts, style = fonts.lettering(names)
+        axes.set_xticks(range(len(names)), texts, rotation=45, ha="right", rotation_mode="anchor", **style)
+        axes.set_yticks(range(len(names)), texts, **style)
         for row, column in confusion.nonzero().tolist():
             colour = "white" if shares[row, column] > 0.5 else "black"
             count = f"{int(confusion[row, column])}"

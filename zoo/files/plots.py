@@ -1,4 +1,4 @@
-"""Metrics of matplotlib without a window, and tables of a few rows, written whole."""
+"""Drawings of matplotlib without a window, and tables of a few rows, written whole."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from zoo.files.paths import write_text, write_whole
 
 
 def axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    """A metric, and [rows, columns] axes in it.
+    """A drawing, and [rows, columns] axes in it.
 
     Args:
         width, height: in inches.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from zoo.files import plots
+from zoo.files import fonts, plots
 
 
 def mosaic(images: Sequence[Tensor], titles: Sequence[str], path: Path, columns: int = 5) -> Path:
@@ -21,7 +21,8 @@ def mosaic(images: Sequence[Tensor], titles: Sequence[str], path: Path, columns:
     cells = list(grid.flat)
     for axes in cells:
         axes.axis("off")
-    for axes, image, title in zip(cells, images, titles, strict=False):
+    texts, style = fonts.lettering(titles)
+    for axes, image, title in zip(cells, images, texts, strict=False):
         axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
-        axes.set_title(title, fontsize=8)
+        axes.set_title(title, fontsize=8, **style)
     return plots.png(drawn, path)
