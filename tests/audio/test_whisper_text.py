@@ -57,7 +57,7 @@ def test_a_segment_without_an_end_goes_on_until_the_recordings(tokenizer: Any, p
 
 def test_words_are_whole_and_make_up_the_text(tokenizer: Any, prompt: Prompt):
     ids = whisper_text.transcript(tokenizer, prompt, HINDI)[:-1]
-    times = [0.1 * i for i in range(len(ids) + 1)]
+    times = [0.1 * (i + 1) for i in range(len(ids))]
     found = whisper_text.words(tokenizer, prompt, ids, times)
     assert [word["word"] for word in found] == HINDI.split()
     assert found[0]["start"] == 0.0
@@ -69,4 +69,4 @@ def test_languages_without_spaces_get_none(tokenizer: Any):
     japanese = Prompt(1000, (), 1001, 0, "ja")
     ids = whisper_text.transcript(tokenizer, japanese, "日本")[:-1]
     assert tokenizer.decode(ids) == "日本"
-    assert [w["word"] for w in whisper_text.words(tokenizer, japanese, ids, [0.0] * (len(ids) + 1))] == ["日", "本"]
+    assert [w["word"] for w in whisper_text.words(tokenizer, japanese, ids, [0.0] * len(ids))] == ["日", "本"]

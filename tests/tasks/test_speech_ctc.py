@@ -1,5 +1,6 @@
 """SpeechCTC: what is special about it; the rest is the contract (test_contract.py)."""
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,21 @@ def test_without_letters_there_is_nothing_to_learn(tmp_path: Path):
 def test_an_untrained_network_without_a_vocabulary_is_told_so():
     with pytest.raises(ConfigError, match="vocabulary"):
         task_of().predict(np.zeros(100, np.float32))
+
+
+def test_a_folder_is_transcribed_into_a_data_set_that_can_be_trained_on(here: Path, zoo_command: Any):
+    """Transcripts of one's own recordings, to be corrected by hand."""
+    made = recordings(here / "tones", 30)
+    common = ["--trainer.accelerator=cpu", "--data.num_workers=0"]
+    fit = ["--model=zoo.SpeechCTC", "--data=zoo.SpeechData", f"--model.architecture={json.dumps(SMALL)}"]
+    fit += ["--model.max_seconds=1", "--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=0.01"]
+    assert zoo_command("fit", *fit, f"--data.train={made}", "--trainer.max_steps=200", *common)[0] == 0
+    code, said, complaint = zoo_command("predict", "--audio", made)
+    assert (code, complaint) == (0, "")
+    run = here / "runs/run/1"
+    assert len((run / "predictions.jsonl").read_text().splitlines()) == 30
+    assert len([*(run / "predictions").glob("*.srt")]) == 30
+    assert "metadata.csv" in said
+    table = run / "predictions" / "metadata.csv"
+    code, said, _ = zoo_command("fit", *fit, f"--data.train={table}", "--trainer.max_steps=1", *common)
+    assert code == 0

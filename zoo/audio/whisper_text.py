@@ -102,9 +102,11 @@ def decoded(tokenizer: Any, ids: Iterable[int]) -> str:
 def words(tokenizer: Any, prompt: Prompt, ids: Sequence[int], times: Sequence[float]) -> list[dict[str, Any]]:
     """Words with their times, of tokens with theirs. A word begins with a space; without spaces, with a letter.
 
+    A word begins where the one before it ends: a pause belongs to the word after it.
+
     Args:
         ids: without the prompt; timestamps and special tokens are left out.
-        times: when each token begins, in seconds; one more than tokens, for the end of the last.
+        times: when each token ends, in seconds.
     """
     special = set(tokenizer.all_special_ids)
     found: list[dict[str, Any]] = []
@@ -113,15 +115,15 @@ def words(tokenizer: Any, prompt: Prompt, ids: Sequence[int], times: Sequence[fl
     for i, token in enumerate(ids):
         if token >= prompt.start or token in special:
             continue
-        begin = begin if waiting else times[i]
+        begin = begin if waiting else times[i - 1] if i else 0.0
         waiting.append(token)
         piece = tokenizer.decode(waiting, clean_up_tokenization_spaces=False)
         if "\N{REPLACEMENT CHARACTER}" in piece:
             continue  # a letter of several tokens is not whole yet
         is_new = piece.startswith(" ") or (prompt.language in _NO_SPACES and piece.strip().isalnum())
         if is_new or not found:
-            found.append({"word": piece.strip(), "start": round(begin, 2), "end": round(times[i + 1], 2)})
+            found.append({"word": piece.strip(), "start": round(begin, 2), "end": round(times[i], 2)})
         else:
-            found[-1] = {**found[-1], "word": found[-1]["word"] + piece, "end": round(times[i + 1], 2)}
+            found[-1] = {**found[-1], "word": found[-1]["word"] + piece, "end": round(times[i], 2)}
         waiting = []
     return [word for word in found if word["word"]]

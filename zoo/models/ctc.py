@@ -202,7 +202,7 @@ class TransformersNetwork:
         return network
 
     def checkpoint_activations(self, network: Any) -> None:
-        network.gradient_checkpointing_enable({"use_reentrant": False})
+        network.activation_checkpointing_enable()  # non-reentrant
 
     def logits(self, network: Any, features: Tensor, length: Tensor, masked: Tensor | None) -> tuple[Tensor, Tensor]:
         real = torch.arange(features.shape[1], device=features.device) < length[:, None]

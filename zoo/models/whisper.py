@@ -182,7 +182,7 @@ def generate(
     frames: Tensor | None = None,
     at_least: int = 0,
 ) -> tuple[list[list[int]], list[bool], list[list[float]] | None]:
-    """The likeliest tokens one by one: without prompt and end; whether each came to its end; when each token begins.
+    """The likeliest tokens one by one: without prompt and end; whether each came to its end; when each token ends.
 
     Args:
         features: [B, M, 3000].
@@ -208,8 +208,6 @@ def generate(
     finished = [len(row) < max_new_tokens or row[-1] == end for row in rows]
     lengths = [next((i for i, token in enumerate(row) if token == end), len(row)) for row in rows]
     cut = [row[:length] for row, length in zip(rows, lengths, strict=True)]
-    if times is not None:
-        times = [[*row[:n], row[n] if n < len(row) else row[-1]] for row, n in zip(times, lengths, strict=True)]
     return cut, finished, times
 
 

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from zoo import streams
 from zoo.audio import alphabet as alphabets
-from zoo.audio import ctc_times, report, windows
+from zoo.audio import ctc_times, report, transcripts, windows
 from zoo.audio.alphabet import Alphabet
 from zoo.audio.augment import Augmentation
 from zoo.audio.ctc_processor import CTCProcessor
@@ -60,11 +60,12 @@ class SpeechCTC(Task):
         augmentation: how training recordings are varied. Networks on waveforms have no bands to mask, only time.
         freeze: what of pretrained keeps its weights: feature_encoder (the convolutions), or encoder (all but the head).
         dropout: for every dropout in the network.
-        word_times: predictions have the beginning and the end of every word too.
+        word_times: predictions have the beginning and the end of every word too, and an image of them.
     """
 
     unit = "letters"
     sample_type = SpeechSample
+    predicts_from = "--audio x.wav"
     changeable_on_resume = ("model.language", "model.word_times")
     rules = (ExactlyOne(("pretrained", "architecture"), "weights to start from, or a network to train from scratch"),)
 
@@ -271,6 +272,14 @@ class SpeechCTC(Task):
                 end = count if part is parts[-1] else (part.keep_to - part.start) // step
                 kept.append(row[begin:end])
         return torch.cat(kept), step / inputs.rate
+
+    def write_prediction(self, prediction: dict[str, Any], folder: Path, number: int) -> dict[str, Any]:
+        transcripts.write(prediction, folder, number)
+        return prediction
+
+    def finish_predictions(self, folder: Path) -> list[Path]:
+        """Subtitles and text of each recording, and a table of all to correct by hand and to train on."""
+        return transcripts.written(folder)
 
     def format_prediction(self, prediction: dict[str, Any]) -> str:
         return f"{prediction['path']}: {prediction['text']}"

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import GenerationConfig, WhisperConfig
 
 from zoo import streams
-from zoo.audio import report, whisper_text, windows
+from zoo.audio import report, transcripts, whisper_text, windows
 from zoo.audio.augment import Augmentation
 from zoo.audio.features import WhisperMel
 from zoo.audio.long_recordings import LongRecordings
@@ -63,11 +63,12 @@ class SpeechSeq2Seq(Task):
         augmentation: how training recordings are varied.
         freeze: encoder trains the decoder only.
         dropout: for every dropout in the network.
-        word_times: predictions have the beginning and the end of every word too.
+        word_times: predictions have the beginning and the end of every word too, and an image of them.
     """
 
     unit = "tokens"
     sample_type = SpeechSample
+    predicts_from = "--audio x.wav"
     changeable_on_resume = ("model.word_times", "model.val_utterances")
     rules = (
         ExactlyOne(("pretrained", "architecture"), "weights to start from, or a network to train from scratch"),
@@ -177,7 +178,7 @@ class SpeechSeq2Seq(Task):
         if self.freeze_part == "encoder":
             self.network.model.encoder.requires_grad_(False)
         if self.gradient_checkpointing:
-            self.network.gradient_checkpointing_enable({"use_reentrant": False})
+            self.network.activation_checkpointing_enable()  # non-reentrant
         self.train(self.training)
 
     # Batches ----------------------------------------------------------------------------------------------------
@@ -333,6 +334,14 @@ class SpeechSeq2Seq(Task):
                 segments = windows.with_words(segments, words)
             found.append(segments)
         return found
+
+    def write_prediction(self, prediction: dict[str, Any], folder: Path, number: int) -> dict[str, Any]:
+        transcripts.write(prediction, folder, number)
+        return prediction
+
+    def finish_predictions(self, folder: Path) -> list[Path]:
+        """Subtitles and text of each recording, and a table of all to correct by hand and to train on."""
+        return transcripts.written(folder)
 
     def format_prediction(self, prediction: dict[str, Any]) -> str:
         return f"{prediction['path']}: {prediction['text']}"
