@@ -15,14 +15,15 @@ from zoo.command.settings.schema import load
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {
-    "ground": ("errors constraints recorded rules samples streams", ""),
+    "ground": ("errors constraints devices recorded rules samples streams", ""),
     "files": ("files", "ground"),
     "tokens": ("tokens", "ground files"),
     "images": ("images", "ground files"),
     "audio": ("audio", "ground files"),
     "models": ("models", "ground files images audio"),
     "loading": ("loading", "ground files"),
-    "loop": ("loop", "ground files"),
+    "vram": ("vram", "ground"),
+    "loop": ("loop", "ground files vram"),
     "classification": ("classification", "ground files loop"),
     "generation": ("generation", "ground files images loop classification"),
     "task": ("task", "ground loop"),
@@ -34,7 +35,7 @@ ROOMS = {
     "trainer": ("trainer", "ground files loop datamodule runs callbacks"),
     "command": (
         "__main__ command",
-        "ground files tokens images audio models loop task datamodule runs callbacks trainer",
+        "ground files tokens images audio models vram loop task datamodule runs callbacks trainer",
     ),
 }
 """From the ground up: what is in each room, and which rooms it may import beside itself. Nobody imports tasks and data:

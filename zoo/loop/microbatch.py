@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from zoo import streams
+from zoo import devices, streams
 from zoo.errors import ConfigError
 from zoo.loop import ranks
 from zoo.loop.ranks import Together
@@ -108,7 +108,7 @@ def _no_pair(pair: object) -> str:
     total, count = pair
     if not isinstance(total, Tensor) or not _is_number(count):
         return f"({_described(total)}, {_described(count)})"
-    at_hand = count.device.type == "cpu" if isinstance(count, Tensor) else True
+    at_hand = not devices.is_planned() and (count.device.type == "cpu" if isinstance(count, Tensor) else True)
     if at_hand and not (count > 0 or (count == 0 and not total.any())):
         return f"a count of {float(count):g}"
     return ""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from zoo import devices
 from zoo.errors import ConfigError
 
 _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
@@ -145,7 +146,7 @@ def prefer_fused(optimizer: Optimizer) -> None:
     """On a CUDA GPU, let Adam, AdamW and SGD use their fused kernels, if the config does not say otherwise."""
     groups = optimizer.param_groups
     free = all(group.get("fused", False) is None and group.get("foreach") is None for group in groups)
-    if free and all(p.is_cuda and p.is_floating_point() for group in groups for p in group["params"]):
+    if free and all(devices.kind(p) == "cuda" and p.is_floating_point() for group in groups for p in group["params"]):
         for group in groups:
             group["fused"] = isinstance(optimizer, _FUSED) or None
     if hasattr(optimizer, "_step_supports_amp_scaling"):

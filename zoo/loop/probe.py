@@ -195,6 +195,10 @@ def evaluation(task: Probed, size: int) -> None:
         p.grad = torch.zeros_like(p) if p.requires_grad else None
     for optimizer in _listed(task.optimizers()):
         optimizer.step()
+    evaluate_once(task, size)
+
+
+def evaluate_once(task: Probed, size: int) -> None:
     task.eval()
     with torch.inference_mode(), task.trainer.precision_plugin.forward_context():
         task.evaluate(task.to_device(prepared(task, task.evaluation_example(size), "validation")))

@@ -18,6 +18,7 @@ from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from timm.models import group_parameters, resolve_model_input_args, save_for_hf
 from torch import Tensor, nn
 
+from zoo import devices
 from zoo.errors import ConfigError, MissingInputError
 from zoo.files.hub import explained, offline
 from zoo.files.paths import follow
@@ -88,6 +89,8 @@ class TimmClassifier:
         norm: Norm,
     ) -> nn.Module:
         """The network, with `label_count` outputs; its position embeddings are interpolated to the image's size."""
+        if devices.is_planned():
+            pretrained, weights = False, None
         settings: dict[str, Any] = {**self.settings, "num_classes": label_count}
         settings |= {"drop_rate": dropout or None, "drop_path_rate": drop_path or None}
         settings["norm_layer"] = "groupnorm" if norm == "group" else self.settings.get("norm_layer")
@@ -213,7 +216,7 @@ class TransformersClassifier:
         if config.num_labels != label_count:
             config.num_labels = label_count
         config.architectures = config.architectures or []  # a family of two kinds of heads looks into it
-        if not pretrained:
+        if not pretrained or devices.is_planned():
             with hf.refused(f"{config.model_type} cannot be built with these settings"):
                 return AutoModelForImageClassification.from_config(config, dtype=torch.float32, trust_remote_code=False)
         assert self.name is not None

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo import devices
 from zoo.audio.alphabet import Alphabet
 from zoo.audio.features import LogMel, Waveform
 from zoo.errors import ConfigError, UserError
@@ -176,7 +177,7 @@ class TransformersNetwork:
         config.apply_spec_augment = True  # only then does `forward` take masks; its own, from numpy's state, are off
         config.mask_feature_prob = 0.0
         config.mask_time_prob = float(masks)  # the embedding of a mask is made only if this is not 0
-        if load:
+        if load and not devices.is_planned():
             assert self.name is not None
             with explained(self.name, "model"):
                 network: Any = AutoModelForCTC.from_pretrained(
@@ -190,13 +191,13 @@ class TransformersNetwork:
             if alphabet != self.alphabet():
                 nn.init.normal_(network.lm_head.weight, std=config.initializer_range)
                 nn.init.zeros_(network.lm_head.bias)
-            if freeze == "feature_encoder":
-                network.freeze_feature_encoder()
-            elif freeze == "encoder":
-                network.freeze_base_model()
         else:
             with hf.refused(f"{config.model_type} cannot be built with these settings"):
                 network = AutoModelForCTC.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        if load and freeze == "feature_encoder":
+            network.freeze_feature_encoder()
+        elif load and freeze == "encoder":
+            network.freeze_base_model()
         config.mask_time_prob = 0.0
         _see_no_padding(network)
         return network

@@ -17,7 +17,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
 
+from zoo import devices
 from zoo.models.head import calm, some_tokens
+from zoo.models.miniature import in_plan
 
 NAME = "zoo_documents"
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
@@ -48,7 +50,8 @@ def pay_off(length: int, device: torch.device, half: bool) -> bool:
     Args:
         half: whether the attention is computed in fp16 or bf16.
     """
-    return length >= _LONG if device.type == "cpu" else device.type == "cuda" and half and _has_varlen(device)
+    kind = devices.kind(device)
+    return length >= _LONG if kind == "cpu" else kind == "cuda" and half and _has_varlen(device)
 
 
 def adopt(network: Any) -> bool:
@@ -64,7 +67,7 @@ def adopt(network: Any) -> bool:
         return False
     network.set_attn_implementation(NAME)
     try:
-        taken = network.config._attn_implementation == NAME and _is_exact(network)
+        taken = network.config._attn_implementation == NAME and _is_exact(in_plan(network))
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, TypeError, ValueError):  # the family makes a mask of its own out of what it is given
@@ -80,10 +83,10 @@ def _layers(config: Any) -> set[str]:
 
 def _is_exact(network: Any) -> bool:
     """Whether documents are computed as if each were alone, and every layer with a sliding window says how wide."""
-    ids = some_tokens(network, 12).view(2, 6)
-    positions = torch.tensor([[0, 1, 2, 3, 0, 1], [0, 1, 0, 1, 2, 3]], device=ids.device)
     widths: list[Any] = []
-    with calm(network), _noting(widths):
+    with devices.aside(), calm(network), _noting(widths):
+        ids = some_tokens(network, 12).view(2, 6)
+        positions = torch.tensor([[0, 1, 2, 3, 0, 1], [0, 1, 0, 1, 2, 3]], device=ids.device)
         together = network.base_model(ids, position_ids=positions, attention_mask=bounds(positions), use_cache=False)[0]
         parts = [(ids[0, :4], ids[0, 4:]), (ids[1, :2], ids[1, 2:])]
         alone = [torch.cat([network.base_model(p[None], use_cache=False)[0][0] for p in row]) for row in parts]
@@ -120,9 +123,9 @@ def attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     if _noted is not None:
         _noted.append(options.get("sliding_window"))
-    if query.device.type == "cuda" and _fits_varlen(query, options):
+    if devices.kind(query) == "cuda" and _fits_varlen(query, options):
         return _by_varlen(query, key, value, attention_mask, options), None
-    if query.device.type == "cpu":
+    if devices.kind(query) == "cpu":
         return _in_groups(module, query, key, value, attention_mask, options), None
     mask = _mask(attention_mask, query, options.get("sliding_window"))
     return sdpa_attention_forward(module, query, key, value, mask, **options)
@@ -255,7 +258,7 @@ def _varlen() -> Any:
 
 
 def _has_varlen(device: torch.device) -> bool:
-    return _varlen() is not None and torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere or newer
+    return _varlen() is not None and devices.capability(device) >= devices.AMPERE
 
 
 def _fits_varlen(query: Tensor, options: Any) -> bool:

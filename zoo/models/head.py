@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN, NewGELUActivation
 
+from zoo import devices
+from zoo.models.miniature import in_plan
+
 IGNORED = -100
 _LOGITS_AT_ONCE = 2**24
 """64 MiB in fp32."""
@@ -32,7 +35,7 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, ta
         bias: [V] or None.
         targets: [N], IGNORED where there is none.
     """
-    logits_at_once = _ON_A_GPU if hidden.device.type == "cuda" else _LOGITS_AT_ONCE
+    logits_at_once = _ON_A_GPU if devices.kind(hidden) == "cuda" else _LOGITS_AT_ONCE
     at_once = 1 << max(4, (logits_at_once // len(weight)).bit_length() - 1)
     if len(hidden) <= at_once:
         return _plain(hidden, weight, bias, targets)
@@ -134,13 +137,14 @@ def is_plain(network: Any) -> bool:
     of a soft cap (Gemma 2) nothing is seen at small ones. Networks with weights outside of body and head are not, as
     what is done with those may come later (a learned scale, a bias of zeros).
     """
+    network = in_plan(network)
     head, body = network.get_output_embeddings(), network.base_model
     if not isinstance(head, nn.Linear) or body is network:
         return False
     inside = {id(tensor) for part in (body, head) for tensor in (*part.parameters(), *part.buffers())}
     if any(id(tensor) not in inside for tensor in (*network.parameters(), *network.buffers())):
         return False
-    with calm(network):
+    with devices.aside(), calm(network):
         ids = some_tokens(network, 4)[None]
         hidden = body(ids, use_cache=False)[0]
         return all(_is_matrix(network, head, ids, hidden, size) for size in (None, 1e4))
@@ -179,13 +183,14 @@ def keeps_apart(network: Any) -> bool:
     Tried with two sequences of two documents of three tokens: some attentions see packing in a single sequence only.
     False for networks without positions (ALiBi, state spaces).
     """
-    ids = some_tokens(network, 12)
-    positions = torch.arange(3, device=ids.device)
-    with calm(network):
+    network = in_plan(network)
+    with devices.aside(), calm(network):
+        ids = some_tokens(network, 12)
+        positions = torch.arange(3, device=ids.device)
         packed = positions.repeat(2).expand(2, 6)
         together = network.base_model(ids.view(2, 6), position_ids=packed, use_cache=False)[0]
         apart = network.base_model(ids.view(4, 3), position_ids=positions.expand(4, 3), use_cache=False)[0]
-    return bool(torch.allclose(together.float().flatten(), apart.float().flatten(), rtol=1e-3, atol=1e-3))
+        return bool(torch.allclose(together.float().flatten(), apart.float().flatten(), rtol=1e-3, atol=1e-3))
 
 
 @contextmanager

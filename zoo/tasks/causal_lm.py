@@ -17,7 +17,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zoo import streams
+from zoo import devices, streams
 from zoo.constraints import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt, PositiveShare, checked
 from zoo.errors import ConfigError, DataError
 from zoo.loop.microbatch import Loss
@@ -251,7 +251,7 @@ class CausalLM(Task):
         rows = self.hidden(batch).flatten(0, 1)
         # Rows without a target need no logits: most of a conversation, the last one of every packed document. On a GPU
         # choosing them waits for the device, which the few of a text are not worth.
-        if self.data_state.get("dialogue") or (wanted.device.type == "cpu" and "position_ids" in batch):
+        if self.data_state.get("dialogue") or (devices.kind(wanted) == "cpu" and "position_ids" in batch):
             kept = (wanted != IGNORED).nonzero().flatten()
             rows, wanted = rows.index_select(0, kept), wanted.index_select(0, kept)
         output = self.network.get_output_embeddings()
