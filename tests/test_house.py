@@ -32,7 +32,7 @@ ROOMS = {
     "tasks": ("tasks", "ground files tokens images audio models loop classification generation task runs"),
     "data": ("data", "ground files tokens images audio datamodule"),
     "callbacks": ("callbacks", "ground files loop task datamodule runs"),
-    "trainer": ("trainer", "ground files loop datamodule runs callbacks"),
+    "trainer": ("trainer", "ground files vram loop datamodule runs callbacks"),
     "command": (
         "__main__ command",
         "ground files tokens images audio models vram loop task datamodule runs callbacks trainer",

@@ -23,6 +23,7 @@ from zoo.loop import optim, probe, recovery
 from zoo.loop.checkpoint import DurableIO
 from zoo.loop.precision import UnscaledFirst
 from zoo.rules import AtLeastOne
+from zoo.vram import gpus
 
 _STRATEGIES = (SingleDeviceStrategy, DDPStrategy)
 
@@ -74,7 +75,7 @@ class Trainer(LightningTrainer):
             raise ConfigError(f"trainer.strategy is {strategy}; zoo trains on one device (auto) or with ddp for now.")
         self.asked_accumulation = accumulate_grad_batches
         self.step_limit = math.inf if max_steps == -1 else max_steps
-        self.vram = None if vram is None else probe.in_bytes(vram)
+        self.vram = None if vram is None else gpus.in_bytes(vram)
         self.targets_done: Any = 0
         """Targets (tokens, images …) trained on by this process; a tensor while training, read it seldom."""
         if precision == "auto":

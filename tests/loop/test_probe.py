@@ -16,6 +16,7 @@ import zoo
 from zoo.errors import ConfigError, DoesNotFitError
 from zoo.loop import microbatch, probe
 from zoo.tasks.causal_lm import Sampling
+from zoo.vram import gpus
 
 
 class Memory:
@@ -78,13 +79,13 @@ def test_the_cut_is_described(batch: int, size: int | None, text: str):
     ("text", "amount"), [("12GB", 12e9), ("11.5 GiB", 11.5 * 2**30), ("800MB", 8e8), ("1gb", 1e9), ("64 mib", 2**26)]
 )
 def test_amounts_of_memory_are_read(text: str, amount: float):
-    assert probe.in_bytes(text) == int(amount)
+    assert gpus.in_bytes(text) == int(amount)
 
 
 @pytest.mark.parametrize("text", ["12", "GB", "a lot", "12TBx"])
 def test_what_is_no_amount_of_memory_is_refused(text: str):
     with pytest.raises(ConfigError, match=r"trainer\.vram"):
-        probe.in_bytes(text)
+        gpus.in_bytes(text)
 
 
 def test_the_meter_counts_what_is_alive_at_once():

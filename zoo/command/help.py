@@ -27,6 +27,7 @@ start
 inspect
   zoo runs                          list runs with their metrics, compare them, remove them
   zoo doctor                        check whether this machine can train, and what is missing
+  zoo plan --config FILE            plan the memory that a training takes on a GPU, without the GPU
   zoo schema                        write the schema by which editors check configs
   zoo completion bash|zsh           print completion for your shell
 

@@ -14,7 +14,7 @@ from zoo.runs import run
 from zoo.runs.lock import Lock
 
 COMMANDS = ("fit", "validate", "test", "predict")
-OTHERS = ("list", "init", "runs", "doctor", "schema", "completion")
+OTHERS = ("list", "init", "runs", "doctor", "schema", "completion", "plan")
 _ELSEWHERE = {"train": "fit", "finetune": "fit", "eval": "test", "evaluate": "test", "generate": "predict", "sample":
               "predict", "resume": "fit --resume", "config": "init", "ls": "runs", "version": "--version"}  # fmt: skip
 """Commands of other tools, and what they are here."""

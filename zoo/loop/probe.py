@@ -14,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from zoo import streams
-from zoo.errors import ConfigError
 from zoo.files import cache as kept
 from zoo.loop import microbatch, ranks, recovery
 from zoo.loop.descent import Trained
@@ -22,12 +21,11 @@ from zoo.loop.microbatch import Loss
 from zoo.loop.prepare import Prepares, prepared
 from zoo.loop.written import is_written
 from zoo.samples import Batch
+from zoo.vram.gpus import MARGIN
 
 Fits = Callable[[int], int | None]
 """Samples at a time to the peak in bytes, or None if they do not fit."""
-_UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
-_MARGIN = 0.04
-"""Share of the GPU that stays free, for what a probe cannot see: fragments, a browser that opens a tab."""
+_MB, _GB = 10**6, 10**9
 _FREE_STEP = 2**28
 _limited: set[torch.device] = set()
 """Devices on which this process has set a limit."""
@@ -70,19 +68,6 @@ def describe(batch: int, size: int | None) -> str:
 # The measure ----------------------------------------------------------------------------------------------------
 
 
-def in_bytes(amount: str) -> int:
-    """12GB, 11.5 GiB, 800MB: to bytes.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    number, unit = amount.strip().rstrip("BbIiGgMm ").strip(), amount.strip().lstrip("0123456789. ").upper()
-    try:
-        return int(float(number) * _UNITS[unit])
-    except (KeyError, ValueError):
-        raise ConfigError(f"trainer.vram is {amount!r}; a number and its unit, as 12GB, 11.5GiB or 800MB.") from None
-
-
 def limit_process(device: torch.device, limit: int | None) -> None:
     """Have torch's allocator refuse what goes beyond `limit` bytes, as a GPU of that size would; None for no limit.
 
@@ -102,7 +87,7 @@ def budget(device: torch.device, limit: int | None) -> int:
         return limit
     free, total = torch.cuda.mem_get_info(device)
     there = free + torch.cuda.memory_reserved(device)
-    return min(there - int(_MARGIN * total), limit or total)
+    return min(there - int(MARGIN * total), limit or total)
 
 
 def peak(work: Callable[[], None], device: torch.device, held: Iterable[Tensor] = ()) -> int | None:
@@ -331,8 +316,8 @@ def _found(task: Probed, what: str, work: Callable[[int], None], batch: int, lim
 
 
 def _of(part: int, whole: int) -> str:
-    unit = "GB" if whole >= _UNITS["GB"] else "MB"
-    return f"{part / _UNITS[unit]:.1f} of {whole / _UNITS[unit]:.1f} {unit}"
+    size, unit = (_GB, "GB") if whole >= _GB else (_MB, "MB")
+    return f"{part / size:.1f} of {whole / size:.1f} {unit}"
 
 
 def key(task: Probed, what: str, batch: int, limit: int | None) -> str:

@@ -25,6 +25,7 @@ from zoo import devices
 from zoo.errors import ConfigError, DataError, MissingInputError, UserError
 from zoo.files.hub import explained, offline, without_its_code
 from zoo.files.paths import follow
+from zoo.models import known
 from zoo.models.head import fuse_activations
 
 logging.disable_progress_bar()  # a bar of a second per load, in the middle of our own lines
@@ -39,8 +40,13 @@ _REFUSALS = (
 def load_config(name: str) -> PreTrainedConfig:
     """The architecture of a hub id or folder; weights are not read."""
     name = str(follow(name))
-    with explained(name, "model"):
-        return AutoConfig.from_pretrained(name, local_files_only=offline(), trust_remote_code=False)
+    try:
+        with explained(name, "model"):
+            return AutoConfig.from_pretrained(name, local_files_only=offline(), trust_remote_code=False)
+    except UserError:
+        if not (devices.is_planned() and name in known.ARCHITECTURES):
+            raise
+        return make_config(known.ARCHITECTURES[name])
 
 
 def make_config(settings: dict[str, Any]) -> PreTrainedConfig:
@@ -174,6 +180,9 @@ _PLAIN = (
 
 
 def load_tokenizer(name: str) -> Any:
+    if devices.is_planned():
+        tokenizer = _stand_in(load_config(name).get_text_config().vocab_size, [_END])
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=_END, eos_token=_END, pad_token=_END)
     name = str(follow(name))
     with explained(name, "tokenizer"):
         return AutoTokenizer.from_pretrained(name, local_files_only=offline(), trust_remote_code=False)
@@ -219,6 +228,8 @@ def byte_level_bpe(texts: Iterable[str], vocab_size: int, special: list[str]) ->
     if vocab_size < len(alphabet) + len(special):
         least = len(alphabet) + len(special) - 1
         raise ConfigError(f"model.vocab_size is {vocab_size}; more than {least}, as every byte needs a token.")
+    if devices.is_planned():
+        return _stand_in(vocab_size, special)
     tokenizer.train_from_iterator(
         texts,
         trainers.BpeTrainer(
@@ -226,6 +237,12 @@ def byte_level_bpe(texts: Iterable[str], vocab_size: int, special: list[str]) ->
         ),
     )
     return tokenizer
+
+
+def _stand_in(size: int, special: list[str]) -> Tokenizer:
+    """For a plan: a tokenizer of which nothing is asked but how many tokens it has, and the special ones."""
+    tokens = [*special, *(f"<{i}>" for i in range(size - len(special)))]
+    return Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, []))
 
 
 def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:

@@ -207,7 +207,7 @@ def load(run: str | os.PathLike[str] = "runs/latest", which: str = "best") -> "T
     import torch
 
     folder = find(run)
-    task = _make_task(settings(folder)["model"])
+    task = make_task(settings(folder)["model"])
     fill(task, folder, which)
     return task.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
@@ -239,7 +239,8 @@ def settings(folder: Path) -> dict[str, Any]:
     raise DataError(f"{path} is damaged: it lacks the settings of model, data or trainer. Take that of a run like it.")
 
 
-def _make_task(settings: dict[str, Any]) -> "Task":
+def make_task(settings: dict[str, Any]) -> "Task":
+    """The task of a config's section `model`, without a network."""
     from jsonargparse import ArgumentParser
 
     from zoo.task import Task

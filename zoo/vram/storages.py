@@ -20,7 +20,8 @@ class Storages(TorchDispatchMode):
 
     What is computed of real tensors alone is computed for real, and takes memory of the host, which does not count.
 
-    A number that code asks for is 0, and of a mask nothing is left out: there is no content that could say otherwise.
+    There is no content to decide anything: a number that code asks for is 0, and what depends on the content has the
+    largest shape that it could have.
     """
 
     def __init__(self, kernels_take_memory: bool) -> None:
@@ -43,10 +44,7 @@ class Storages(TorchDispatchMode):
                 return func(*args, **kwargs)
         if func is _ATEN._local_scalar_dense.default:
             return _zero(args[0].dtype)
-        if func is _ATEN.nonzero.default:
-            result = args[0].new_empty((args[0].numel(), args[0].ndim), dtype=torch.long)
-        else:
-            result = func(*args, **kwargs)
+        result = (_LARGEST.get(func) or func)(*args, **kwargs)
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, FakeTensor)]
         for tensor in made:
             self.note(tensor)
@@ -89,6 +87,25 @@ class Storages(TorchDispatchMode):
 
     def peak(self) -> Peak:
         return replayed(self.events, self.kinds)
+
+
+def _nonzero(x: Tensor) -> Tensor:
+    return x.new_empty((x.numel(), x.ndim), dtype=torch.long)
+
+
+def _unique(x: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return x.new_empty(x.numel()), x.new_empty(x.shape, dtype=torch.long), x.new_empty(x.numel(), dtype=torch.long)
+
+
+def _bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    return x.new_empty(minlength or x.numel(), dtype=torch.float64 if weights is not None else torch.long)
+
+
+_LARGEST: dict[Any, Any] = {
+    _ATEN.nonzero.default: _nonzero,
+    _ATEN._unique2.default: _unique,
+    _ATEN.bincount.default: _bincount,
+}
 
 
 def _zero(dtype: torch.dtype) -> bool | int | float:

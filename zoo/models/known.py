@@ -1,0 +1,19 @@
+"""Architectures of the weights that shipped configs name, for a plan where they are not in the cache."""
+
+from typing import Any
+
+_SMOLLM2: dict[str, Any] = {"model_type": "llama", "vocab_size": 49152, "max_position_embeddings": 8192,
+                            "tie_word_embeddings": True, "rms_norm_eps": 1e-5}  # fmt: skip
+_SMALL = {**_SMOLLM2, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+          "num_attention_heads": 9, "num_key_value_heads": 3}  # fmt: skip
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "gpt2": {"model_type": "gpt2"},
+    "openai-community/gpt2": {"model_type": "gpt2"},
+    "HuggingFaceTB/SmolLM2-135M": _SMALL,
+    "HuggingFaceTB/SmolLM2-135M-Instruct": _SMALL,
+    "HuggingFaceTB/SmolLM2-360M": {
+        **_SMOLLM2, "hidden_size": 960, "intermediate_size": 2560, "num_hidden_layers": 32,
+        "num_attention_heads": 15, "num_key_value_heads": 5,
+    },
+}  # fmt: skip
+"""By hub id, as `transformers` takes them."""
