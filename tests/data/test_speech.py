@@ -153,9 +153,30 @@ def test_rows_may_be_parts_of_a_recording(tmp_path: Path):
     first, second = data(tmp_path / "a.jsonl", validation=str(tmp_path)).samples("train")
     assert (first.start, first.end, first.seconds) == (1, 2.5, 1.5)
     assert (second.start, second.end) == (8, 10)
-    assert "has 'late' for 'start', which is no number of seconds; 1 of 1 rows" in refused(
-        write(tmp_path / "b.csv", "path,text,start,end\nlong.wav,a,late,2\n")
+
+
+def test_parts_of_a_long_recording_are_heard_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    record(tmp_path / "long.wav", 1300)
+    with soundfile.SoundFile(tmp_path / "long.wav", "r+") as file:
+        file.seek(1000 * RATE)
+        file.write(np.zeros(10 * RATE))
+    rows = [{"audio": "long.wav", "text": "a", "start": start, "end": start + 10} for start in (0, 1000)]
+    write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    module, decoded = data(tmp_path / "a.jsonl", validation=str(tmp_path)), []
+    read = soundfile.SoundFile.read
+    monkeypatch.setattr(
+        soundfile.SoundFile, "read", lambda self, n=-1, **kind: decoded.append(n) or read(self, n, **kind)
     )
+    assert len(module.samples("train")) == 2
+    assert module.describe("train").endswith("1 silent (long.wav)")
+    assert sum(decoded) == 20 * RATE
+
+
+@pytest.mark.parametrize("seconds", ["late", "-1", "nan", "inf"])
+def test_a_time_that_is_no_number_of_seconds_is_refused(tmp_path: Path, seconds: str):
+    record(tmp_path / "a.wav")
+    path = write(tmp_path / "b.csv", f"path,text,start,end\na.wav,a,{seconds},2\n")
+    assert f"has '{seconds}' for 'start', which is no number of seconds; 1 of 1 rows" in refused(path)
 
 
 # Layouts --------------------------------------------------------------------------------------------------------
@@ -318,6 +339,16 @@ def test_a_data_set_of_the_hub_is_decoded_by_us_at_its_own_rate(tmp_path: Path):
     assert [sample.speaker for sample in found["train"]] == ["0", "1", "0", "1"]
     assert len(found["test"]) == 1
     assert len(reading.read(found["train"][1].audio, 16000)) == pytest.approx(16000, abs=1200)
+
+
+def test_recordings_inside_a_table_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    name = on_the_hub(tmp_path)
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    first = data(name, subset="hi").samples("test")
+    monkeypatch.setattr(reading, "length", None)
+    monkeypatch.setattr(reading, "peak", None)
+    again = data(name, subset="hi").samples("test")
+    assert [(sample.text, sample.end) for sample in again] == [(sample.text, sample.end) for sample in first]
 
 
 def test_recordings_of_the_hub_are_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -55,6 +55,7 @@ def read(
     Raises:
         BrokenSampleError: it cannot be read; says why.
     """
+    start = max(0.0, start)
     with _explained(), _opened(audio, source_rate or rate) as source:
         step = source.rate // math.gcd(source.rate, rate)  # frames that are a whole number of frames at `rate`
         first = max(0, math.floor((start - _MARGIN) * source.rate / step)) * step
@@ -84,14 +85,15 @@ def length(audio: Any, source_rate: int | None = None) -> float:
         return seconds
 
 
-def peak(audio: Any) -> float:
-    """The largest number in a recording, all of which is decoded.
+def peak(audio: Any, start: float = 0.0, end: float | None = None) -> float:
+    """The largest number in a recording, or in a part of it (in seconds), which is decoded for it.
 
     Raises:
         BrokenSampleError: it cannot be read; says why.
     """
     with _explained(), _opened(audio, None) as source:
-        return float(np.abs(_finite(source.frames(0, None), 0, source.rate)).max(initial=0))
+        first, last = round(start * source.rate), None if end is None else round(end * source.rate)
+        return float(np.abs(_finite(source.frames(first, last), first, source.rate)).max(initial=0))
 
 
 def header(path: Path) -> str | None:

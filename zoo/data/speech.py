@@ -117,7 +117,8 @@ class SpeechData(DataModule):
         seconds = dict(enumerate(speech_lengths.lengths(samples, name)))
         wrong = {i: found for i, found in seconds.items() if isinstance(found, str)}
         whole = {i: speech_lengths.part(samples[i], n) for i, n in seconds.items() if not isinstance(n, str)}
-        heard = speech_lengths.peaks(whole, name) if split != "predict" else {}
+        known = {i: sample.seconds or 0.0 for i, sample in whole.items()}
+        heard = speech_lengths.peaks({i: samples[i] for i in known}, known, name) if split != "predict" else {}
         wrong |= {i: found for i, found in heard.items() if isinstance(found, str)}
         if wrong:
             self.bad.add(split, [(str(samples[i]), wrong[i]) for i in sorted(wrong)], len(samples))

@@ -28,23 +28,25 @@ def lengths(samples: Sequence[SpeechSample], name: str) -> list[float | str]:
     return _measured(samples, "lengths", name, lambda sample: reading.length(sample.audio, sample.rate))
 
 
-def peaks(samples: Mapping[int, SpeechSample], name: str) -> dict[int, float | str]:
+def peaks(samples: Mapping[int, SpeechSample], seconds: Mapping[int, float], name: str) -> dict[int, float | str]:
     """The largest number in some of the recordings, evenly spread and about an hour in all; or why one cannot be read.
 
     Args:
-        samples: by their index; they know where they end.
+        samples: by their index, as they were found: without an end, the whole recording is meant.
+        seconds: of each.
         name: as for `lengths`.
     """
-    seconds = {i: sample.seconds or 0 for i, sample in samples.items() if (sample.seconds or 0) < _LONG}
-    some = [*seconds][:: max(1, math.ceil(sum(seconds.values()) / _LISTENED))]
-    found = _measured([samples[i] for i in some], "peaks", name, lambda sample: reading.peak(sample.audio))
+    short = [i for i in samples if seconds[i] < _LONG]
+    some = short[:: max(1, math.ceil(sum(seconds[i] for i in short) / _LISTENED))]
+    parts = [samples[i] for i in some]
+    found = _measured(parts, "peaks", name, lambda part: reading.peak(part.audio, part.start, part.end))
     return dict(zip(some, found, strict=True))
 
 
 def _measured(
     samples: Sequence[SpeechSample], kind: str, name: str, measure: Callable[[SpeechSample], float]
 ) -> list[float | str]:
-    """A number for each recording, or what is wrong with it. In parallel, and once for each file."""
+    """A number for each recording, or what is wrong with it. In parallel; one of a file, or of the same part, once."""
 
     def look(sample: SpeechSample) -> float | str:
         try:
@@ -55,7 +57,9 @@ def _measured(
     known: dict[str, float] = cache.recall(kind, name) or {}
     with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:
         keys = [key or f"#{i}" for i, key in enumerate(pool.map(_key, samples))]
-        first = {key: i for i, key in reversed([*enumerate(keys)]) if key not in known}  # parts of one file: once
+        if kind == "peaks":
+            keys = [f"{key} {sample.start} {sample.end}" for key, sample in zip(keys, samples, strict=True)]
+        first = {key: i for i, key in reversed([*enumerate(keys)]) if key not in known}
         found = dict(zip(first, pool.map(lambda i: look(samples[i]), first.values()), strict=True))
     good = {key: number for key, number in found.items() if not (key.startswith("#") or isinstance(number, str))}
     if good:

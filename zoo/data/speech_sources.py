@@ -5,6 +5,7 @@
 
 import glob
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -135,10 +136,15 @@ def _cell(row: dict[str, Any], field: str, name: str) -> Any:
     """
     value = row.get(name)
     if field in (_START, _END):
+        if value in (None, ""):
+            return None
         try:
-            return None if value in (None, "") else float(str(value))
-        except ValueError as error:
-            raise RowError(f"has {str(value)[:40]!r} for '{name}', which is no number of seconds") from error
+            seconds = float(str(value))
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            raise RowError(f"has {str(value)[:40]!r} for '{name}', which is no number of seconds")
+        return seconds
     if field == _SEGMENTS:
         return None if value in (None, "") else value if isinstance(value, str) else json.dumps(value)
     if isinstance(value, (dict, list)):
@@ -167,7 +173,8 @@ def _samples(found: Found, name: str) -> list[SpeechSample]:
         bases = [_base(path.parent, paths[firsts[i]]) for i, path in enumerate(found.files) if found.counts[i : i + 1]]
         return [SpeechSample(bases[files[i]] / paths[i] if files else Path(paths[i]), **rest(i)) for i in rows]
     column = "audio" if isinstance(found.table, cache.Table) else form.columns[0]
-    return [SpeechSample(forms.Cell(found.table, column, i), name=f"{name}#{i}", **rest(i)) for i in rows]
+    key = str(getattr(found.table, "fingerprint", None) or getattr(found.table, "path", None) or "")
+    return [SpeechSample(forms.Cell(found.table, column, i, key), name=f"{name}#{i}", **rest(i)) for i in rows]
 
 
 def _spoken(text: Any) -> str | None:
