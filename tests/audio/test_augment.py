@@ -142,6 +142,15 @@ def test_noise_comes_from_the_folder_in_the_range_of_ratios(noises: str):
     assert {round(pitch(one), -1) for one in added} == {1000, 3000}  # the short one is repeated
 
 
+def test_noise_is_taken_from_any_place_of_its_recording(tmp_path: Path):
+    t = np.arange(20 * RATE) / RATE
+    soundfile.write(tmp_path / "rising.wav", 0.3 * np.sin(2 * np.pi * (100 * t + 75 * t * t)), RATE)  # to 3,100 Hz
+    added = [varied(tone(500, 0.2), i, noise=str(tmp_path), noise_share=1) - tone(500, 0.2) for i in range(40)]
+    heard = [pitch(one) for one in added]
+    assert min(heard) < 500
+    assert max(heard) > 2700
+
+
 def test_a_share_of_the_recordings_has_noise():
     has_noise = [
         not np.array_equal(varied(tone(500), i, noise="white", noise_share=0.25), tone(500)) for i in range(200)

@@ -314,7 +314,7 @@ class _Container:
 def _reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError) and not isinstance(error, av.error.FFmpegError):
         return "no such file"
-    if isinstance(error, av.error.InvalidDataError):
+    if isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):
         return "it is no recording, is damaged, or is of no known format"
     said = getattr(error, "strerror", None) or str(error).strip()
     return said.splitlines()[0] if said else type(error).__name__

@@ -75,7 +75,7 @@ def pieces(times: Times, most: float, seconds: float) -> tuple[list[tuple[float,
         end = min(end, seconds)
         if end - start > most or end <= start:
             left_out += 1
-        elif found and end - found[-1][0] <= most and start >= found[-1][0]:
+        elif found and end - found[-1][0] <= most:
             begin, before, inside = found[-1]
             found[-1] = (begin, max(before, end), (*inside, segment))
         else:
