@@ -3,6 +3,7 @@
 import math
 import shutil
 import subprocess
+import sys
 from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
@@ -157,7 +158,10 @@ class _Steps(Callback):
         if probe.is_possible(pl_module):
             probe.choose_for_prediction(pl_module, trainer.vram)
 
-    def on_train_start(self, trainer: Any, *_: Any) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            for line in optim.slips(trainer.optimizers, pl_module.warmup_steps, trainer.total_steps):
+                print(f"zoo: {line}", file=sys.stderr, flush=True)
         trainer.should_stop |= trainer.global_step >= trainer.step_limit  # resumed with nothing left but the export
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:

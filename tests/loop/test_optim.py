@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 import torch
+from contract_cases import trainer
 from torch import nn
+from toy import Toy, ToyData
 
 from zoo.loop import optim
 
@@ -95,3 +97,27 @@ def test_a_shorter_warm_up_bends_the_rate_too():
 def test_the_peak_is_the_rate_that_the_optimizer_is_made_with():
     assert optim.peak_lr(partial(torch.optim.SGD, lr=0.25)) == 0.25
     assert optim.peak_lr(torch.optim.AdamW) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("lr", "warmup", "said"),
+    [
+        (0.05, 0.5, []),
+        (0.05, 8, []),
+        (0.05, 9, ["model.warmup_steps is 9 and the run has 8 steps, so the learning rate never rises to 0.05."]),
+        (1.0, 0, []),
+        (1000.0, 0, ["model.optimizer.lr is 1000, and hardly any network trains above 10."]),
+        (100.0, 50, ["never rises to 100.", "model.optimizer.lr is 100,"]),
+    ],
+)
+def test_what_looks_like_a_slip_in_the_rates_is_a_line(lr: float, warmup: float, said: list[str]):
+    optimizers = [torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=rate) for rate in (lr / 2, lr)]
+    lines = list(optim.slips(optimizers, warmup, 8))
+    assert len(lines) == len(said)
+    assert all(part in line for part, line in zip(said, lines, strict=True))
+
+
+def test_slips_are_told_before_the_first_step(capsys: pytest.CaptureFixture[str]):
+    task = Toy([nn.Linear(3, 1)], warmup_steps=5)
+    trainer(3, limit_val_batches=0).fit(task, datamodule=ToyData())
+    assert "zoo: model.warmup_steps is 5 and the run has 3 steps" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 from zoo import devices
 from zoo.errors import ConfigError
 
+_STEEP = 10
+"""Learning rates of Adam are below 0.1, those of plain SGD and of Prodigy about 1, those of LARS below 10."""
 _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 Schedule = Literal["cosine", "linear", "constant"]
@@ -104,6 +106,25 @@ def bent(factor: Callable[[int, int], float], step: int, before: int, after: int
 def peak_lr(make: Callable[[Iterable[Any]], Optimizer]) -> float:
     """The learning rate that an optimizer is made with."""
     return float(make([nn.Parameter(torch.zeros(1))]).defaults.get("lr", 1.0))
+
+
+def slips(optimizers: Iterable[Optimizer], warmup_steps: float, total_steps: int) -> Iterator[str]:
+    """What looks like a slip in the learning rates, a line each.
+
+    Args:
+        warmup_steps: as a task has it; below 1, a share.
+    """
+    peak = max((g.get("initial_lr", g["lr"]) for optimizer in optimizers for g in optimizer.param_groups), default=0.0)
+    if warmup_steps > total_steps:
+        yield (
+            f"model.warmup_steps is {warmup_steps:,} and the run has {total_steps:,} steps, so the learning rate never "
+            f"rises to {peak:g}. A number below 1 is a share of all steps."
+        )
+    if peak > _STEEP:
+        yield (
+            f"model.optimizer.lr is {peak:g}, and hardly any network trains above {_STEEP}. Is the exponent missing, "
+            f"as in 1.0e-3?"
+        )
 
 
 def set_lr(groups: Iterable[dict[str, Any]], factor: float) -> None:
