@@ -67,6 +67,8 @@ class DataModule(Recorded, LightningDataModule):
     """Settings, as data.train, that may differ when a run is resumed: what they lead to is compared instead."""
     sample_types: ClassVar[tuple[type, ...]] = ()
     """Classes of the samples that it yields. A task that takes others is refused; () refuses none."""
+    looks: ClassVar[str] = ""
+    """A module with `look(path, settings)`, which refuses what cannot be read of a file before torch is imported."""
     example_sources: ClassVar[dict[str, str]] = {"train": "a file or a folder.", "predict": "a file or a folder."}
     """What data.train and data.predict may be, for who has not set them."""
 

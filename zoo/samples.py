@@ -3,16 +3,19 @@
 A data module yields samples and knows no model; a task's processor turns them into items and batches and knows no file.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from zoo.errors import BrokenSampleError, DataError
+
+if TYPE_CHECKING:
+    import torch
 
 Split = Literal["train", "validation", "test", "predict"]
 Item = dict[str, Any]
@@ -20,7 +23,7 @@ Batch = dict[str, Any]
 INDEX = "index"
 """In every batch of a loader: the number of each sample in its split."""
 
-_SINGLE = (str, bytes, PathLike, Mapping, np.ndarray, torch.Tensor)
+_SINGLE = (str, bytes, PathLike, Mapping, np.ndarray)
 """What is one input, although it can be iterated over."""
 
 
@@ -124,7 +127,8 @@ def as_samples(inputs: Any, kind: type) -> list[Any]:
     Args:
         kind: the class of the samples; what is not one yet is wrapped in it.
     """
-    single = isinstance(inputs, (kind, *_SINGLE)) or not isinstance(inputs, Iterable)
+    tensors = [sys.modules["torch"].Tensor] if "torch" in sys.modules else []  # this file is read before torch is
+    single = isinstance(inputs, (kind, *_SINGLE, *tensors)) or not isinstance(inputs, Iterable)
     return [x if isinstance(x, kind) else kind(x) for x in ([inputs] if single else inputs)]
 
 
@@ -183,7 +187,7 @@ class Processor:
         """Of each arranged item, for batches of samples of about the same length; None where all are alike."""
         return None
 
-    def augment(self, item: Item, stream: torch.Generator) -> Item:
+    def augment(self, item: Item, stream: "torch.Generator") -> Item:
         """Training only. Draws from `stream` and nothing else."""
         return item
 

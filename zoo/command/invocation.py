@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.command.settings.merging import Settings, merged
-from zoo.command.settings.problems import MISSING, Problem, nearest
+from zoo.command.settings.problems import SETTING, Problem, nearest
 from zoo.command.settings.schema import BASES, Schema
 from zoo.errors import ConfigError
 from zoo.files.paths import expanded, follow
@@ -103,7 +103,7 @@ class Request:
         is_lost = self.asked is not None and self.run is None and not {*BASES} & settings.tree.keys()
         found, problems = ({}, settings.problems) if is_lost else settings.check(self.command, self.run is not None)
         if "--print_config" in self.flags:  # of files that are not there yet
-            problems = [problem for problem in problems if problem.code != MISSING]
+            problems = [problem for problem in problems if problem.code == SETTING]
         return found, problems
 
     def open(self) -> None:

@@ -41,6 +41,7 @@ class ImageData(DataModule):
     """
 
     sample_types = (ImageSample,)
+    looks = "zoo.data.image_sources"
     shorthands: ClassVar[dict[str, str]] = {"image": "data.predict"}
     changeable_on_resume = ("data.train", "data.validation", "data.show")
     example_sources: ClassVar[dict[str, str]] = {

@@ -59,6 +59,7 @@ class TextData(DataModule):
     """
 
     sample_types = (TextSample, CompletionSample, ChatSample)
+    looks = "zoo.data.text_forms"
     shorthands: ClassVar[dict[str, str]] = {"prompt": "data.predict"}
     rules: ClassVar[tuple[Rule, ...]] = (
         AtMostOne(("text_column", "prompt_column"), "one is for documents, the other for prompts with completions"),
@@ -104,13 +105,8 @@ class TextData(DataModule):
         return sources.read(source, split, self._wanted(self.limit if limited else None))
 
     def _wanted(self, limit: int | None, prompts: bool = False) -> sources.Wanted:
-        def find(columns: Any) -> Any:
-            if columns is None:
-                return text_forms.text("text")
-            return text_forms.find(columns, self.names, prompts, None if prompts else self.join)
-
         reading = replace(self.reading, documents="lines") if prompts else self.reading
-        return sources.Wanted(find, "text", reading, self.subset, limit)
+        return text_forms.wanted(self.names, reading, None if prompts else self.join, self.subset, limit, prompts)
 
     def to_predict(self, source: str) -> Found:
         path = follow(source)

@@ -15,13 +15,17 @@ With names of one's own in data.text_column, data.prompt_column, data.completion
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from zoo.files import sources
 from zoo.files.forms import Form, RowError, class_name
+from zoo.files.sources import Columns, Wanted
+from zoo.files.tables import Reading
 from zoo.samples import ChatSample, CompletionSample, TextSample
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -67,6 +71,26 @@ def find(columns: Collection[str], names: Names, prompts: bool = False, join: st
         f"has no column 'text' (columns: {', '.join(columns)}), nor those of prompts or conversations. "
         f"Set data.text_column to the one that holds the text."
     )
+
+
+def wanted(
+    names: Names, reading: Reading, join: str | None, subset: str | None, limit: int | None, prompts: bool = False
+) -> Wanted:
+    """What is taken of a source. Args: as in `find`, and as in Wanted."""
+
+    def form(columns: Columns | None) -> Form | str:
+        return text("text") if columns is None else find(columns, names, prompts, join)
+
+    return Wanted(form, "text", reading, subset, limit)
+
+
+def look(path: Path, settings: Mapping[str, Any]) -> None:
+    """What `TextData` with these settings would refuse of a file, without torch: see `sources.look`."""
+    documents = settings.get("documents", "auto")
+    reading = sources.reading_of(settings, documents if documents in ("lines", "blank") else "file")
+    names = Names(*(settings.get(f"{name}_column") for name in ("text", "prompt", "completion", "label")))
+    join = settings.get("join", "\n") if documents == "file" else None
+    sources.look(path, wanted(names, reading, join, None, settings.get("limit")))
 
 
 def _found(columns: Collection[str], names: Names, prompts: bool) -> Form | None:

@@ -8,7 +8,7 @@ import glob
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from zoo.samples import Split
 NAMES: dict[str, Split] = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 NAMES |= {"validation": "validation", "dev": "validation", "test": "test"}
 _SHOWN = 3
+_SMALL = 1 << 20
+"""Bytes of a file that is read within a moment."""
 
 Columns = dict[str, pa.DataType | None]
 """Columns of a table, with their types if it knows them."""
@@ -253,6 +255,27 @@ def read_files(paths: list[Path], wanted: Wanted, notes: list[str]) -> Found:
     found = forms.read(name, form, parts, wanted.limit, texts if by_column else None)
     count = [f"{len(paths):,} files"] if len(paths) > 1 else []
     return replace(found, notes=[*count, *_merged(notes), *_merged(found.notes)], files=paths)
+
+
+def look(path: Path, wanted: Wanted) -> Found | None:
+    """Raise what reading the file would raise, as far as that takes a moment: a small one is read, kept and returned.
+
+    Raises:
+        DataError: it cannot be read, or has nothing in it.
+    """
+    if path.stat().st_size <= _SMALL:
+        if len((found := read_files([path], wanted, [])).samples):
+            return found
+        raise DataError(f"{path} has no {wanted.noun} in it.")
+    if kind(path) != ".txt":
+        _form(str(path), tables.columns(path, wanted.reading), wanted)
+    return None
+
+
+def reading_of(settings: Mapping[str, Any], documents: str) -> Reading:
+    """How a data module with these settings reads its files."""
+    separator = settings.get("separator")
+    return Reading("\t" if separator == "\\t" else separator, settings.get("encoding"), documents)
 
 
 def _content(path: Path) -> bytes:

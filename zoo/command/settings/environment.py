@@ -1,6 +1,7 @@
 """What settings ask of the machine: files, a GPU, environment variables."""
 
 import difflib
+import importlib
 import os
 import shutil
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.command.settings.problems import MISSING, Problem
-from zoo.files.endings import PACKED, TABLES, TEXTS
+from zoo.errors import UserError
+from zoo.files.endings import KINDS, PACKED, TABLES, TEXTS, kind
 from zoo.files.paths import exists, follow, nearest_file
 
 VARIABLES = {
@@ -36,6 +38,26 @@ def _data(layers: Any, command: str) -> Iterator[Problem]:
         node = layers.node("data", split)
         if isinstance(node.value, str) and (missing := _missing_file(node.value)):
             yield Problem(f"data.{split}{node.place}: {node.value}: {missing}{_near(node.value)}", MISSING)
+
+
+def look(layers: Any, command: str, data: dict[str, Any]) -> list[Problem]:
+    """What the data module would refuse of the files that it is to read, as far as that takes a moment.
+
+    Args:
+        data: the section as its constructor takes it.
+    """
+    module = str((layers.definition("data") or {}).get("x-looks", ""))
+    for split in _read_by(layers, command) if module else ():
+        source = data.get("init_args", {}).get(split)
+        path = follow(source) if isinstance(source, str) else Path()
+        if kind(path) in KINDS and exists(path) and path.is_file():
+            try:
+                importlib.import_module(module).look(path, data["init_args"])
+            except UserError as error:
+                return [Problem(str(error), error.exit_code)]
+            except OSError:  # a file that may not be read: its reader says so
+                continue
+    return []
 
 
 def _read_by(layers: Any, command: str) -> list[str]:

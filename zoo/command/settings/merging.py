@@ -8,7 +8,7 @@ from zoo import rules
 from zoo.command.settings import config_file, environment, shipped
 from zoo.command.settings.checking import CLASS_KEYS, Checking
 from zoo.command.settings.config_file import Node
-from zoo.command.settings.problems import FOREIGN, Problem, nearest, nearest_word
+from zoo.command.settings.problems import FOREIGN, MISSING, Problem, nearest, nearest_word
 from zoo.command.settings.schema import BASES, SECTIONS, Schema
 from zoo.errors import typed
 from zoo.files.paths import exists, expanded
@@ -256,7 +256,10 @@ class Settings:
             example = f"{typed(f'zoo {command} --config quickstart')}, say; zoo list shows the others."
             problems.append(Problem(f"{' and '.join(missing)} not set: {example}"))
         problems += self._apart()
-        return found, [*dict.fromkeys([*problems, *environment.check(self, command, restored)])]
+        problems += environment.check(self, command, restored)
+        if all(problem.code == MISSING for problem in problems):
+            problems += environment.look(self, command, found.get("data") or {})
+        return found, [*dict.fromkeys(problems)]
 
     def _apart(self) -> Iterator[Problem]:
         """A task and data that do not go together, and what would."""

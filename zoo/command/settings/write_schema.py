@@ -134,6 +134,8 @@ class _Classes:
             definition["x-rules"] = rules
         if samples := [kind.__name__ for kind in taken(cls)]:
             definition["x-samples"] = samples
+        if looks := getattr(cls, "looks", None):
+            definition["x-looks"] = looks
         if shorthands := getattr(cls, "shorthands", None):
             definition["x-shorthands"] = shorthands
         self.definitions[path] = definition
