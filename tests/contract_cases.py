@@ -225,10 +225,16 @@ BERT = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 2, "num_at
 ANIMALS = ("cat", "dog", "fox")
 
 
-def tiny_bert(folder: Path, texts: list[str], names: tuple[str, ...] = ANIMALS, positions: int = 64) -> Path:
-    """A BERT of two layers of 16 with random weights for these classes, as a folder of transformers."""
+def tiny_bert(
+    folder: Path,
+    texts: list[str],
+    names: tuple[str, ...] = ANIMALS,
+    positions: int = 64,
+    architecture: dict[str, Any] = BERT,
+) -> Path:
+    """A classifier of two layers of 16 with random weights for these classes, as a folder of transformers."""
     tokenizer = text_classifiers.train_tokenizer(texts, 300)
-    config = hf.make_config({**BERT, "max_position_embeddings": positions})
+    config = hf.make_config({**architecture, "max_position_embeddings": positions})
     text_classifiers.set_vocabulary(config, tokenizer)
     text_classifiers.set_padding_token(config, tokenizer)
     text_classifiers.set_classes(config, [*names])
@@ -249,12 +255,12 @@ def animals(text: Path) -> Path:
     return table
 
 
-def text_classification(model: Path, text: Path) -> Case:
-    table = animals(text)
+def text_classification(model: Path, text: Path, architecture: dict[str, Any] = BERT) -> Case:
+    table, folder = animals(text), text.with_name(f"tiny-{architecture['model_type']}")
     return Case(
         task_class=zoo.TextClassification,
         settings={
-            "pretrained": str(tiny_bert(text.with_name("tiny-bert"), [table.read_text()])),
+            "pretrained": str(tiny_bert(folder, [table.read_text()], architecture=architecture)),
             "max_length": 64,
             "label_smoothing": 0.1,
         },
@@ -264,6 +270,12 @@ def text_classification(model: Path, text: Path) -> Case:
         inputs=["The 3th fox", "The", "and then eats"],
         calm={"label_smoothing": 0.0},
     )
+
+
+def text_classification__causal(model: Path, text: Path) -> Case:
+    """A tiny Llama, which answers at the last token of a text."""
+    case = text_classification(model, text, {**BERT, "model_type": "llama", "num_key_value_heads": 1})
+    return replace(case, calm={**case.calm, "optimizer": partial(torch.optim.AdamW, lr=2e-2)})
 
 
 TINY_WHISPER: dict[str, Any] = {
@@ -317,7 +329,8 @@ def causal_lm__own_network(model: Path, text: Path) -> Case:
 CASES = {
     make.__name__: make
     for make in (
-        *(causal_lm, causal_lm__own_network, diffusion, image_classification, text_classification),
+        *(causal_lm, causal_lm__own_network, diffusion, image_classification),
+        *(text_classification, text_classification__causal),
         *(speech_ctc, speech_ctc__wav2vec2, speech_seq2seq),
     )
 }

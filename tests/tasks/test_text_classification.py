@@ -115,6 +115,12 @@ def test_a_causal_model_reads_the_last_token_of_a_text_that_is_not_padding(tiny_
     assert torch.allclose(logits(task, ["The fox sleeps", "x" * 60])[0], task.network.score(hidden[-1]), atol=1e-5)
 
 
+def test_a_causal_model_keeps_no_cache_of_a_text(table: Path):
+    task = fit(scratch("llama"), table)
+    batch = task.example_batch(2)
+    assert task.network(input_ids=batch["input_ids"]).past_key_values is None
+
+
 @pytest.mark.parametrize("family", ["xlnet", "fnet"])
 def test_an_architecture_that_looks_at_padding_is_refused(family: str, table: Path):
     sizes = {"xlnet": {"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32},

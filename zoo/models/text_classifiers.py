@@ -73,6 +73,13 @@ def set_classes(config: PreTrainedConfig, names: list[str]) -> None:
     config.problem_type = "single_label_classification"
 
 
+def without_cache(config: PreTrainedConfig) -> None:
+    """Keys and values are kept for tokens that are still to come, of which a text that is classified has none."""
+    for part in (config, config.get_text_config()):
+        if hasattr(part, "use_cache"):
+            part.use_cache = False
+
+
 def build(config: PreTrainedConfig) -> Any:
     """The network with new weights, from torch's global random stream.
 

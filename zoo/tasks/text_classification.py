@@ -130,6 +130,7 @@ class TextClassification(Task):
             config = hf.load_config(source) if isinstance(source, str) else hf.make_config(dict(source or {}))
             text_classifiers.set_vocabulary(config, self.tokenizer)
         text_classifiers.set_padding_token(config, self.tokenizer)
+        text_classifiers.without_cache(config)
         return config
 
     def configure_model(self) -> None:
