@@ -192,6 +192,18 @@ def test_a_part_has_the_samples_that_it_has_in_the_whole(
     assert (distance(found, expected, unit) if unit else np.abs(found - expected).max()) < 2e-4
 
 
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_parts_of_an_mp3_are_read_without_a_word_on_the_screen(
+    tmp_path: Path, rate: int, capfd: pytest.CaptureFixture[str]
+):
+    path = written(tmp_path, "a.mp3", 12, rate)
+    whole = reading.read(path, RATE)
+    for start in np.arange(0.1, 11, 0.7):
+        part = reading.read(path, RATE, start, start + 0.5)
+        assert np.abs(part - whole[round(start * RATE) : round((start + 0.5) * RATE)]).max() < 2e-4
+    assert capfd.readouterr().err == ""
+
+
 def test_only_the_part_that_is_needed_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path, decoded = written(tmp_path, "a.wav", 60), []
     read = soundfile.SoundFile.read
@@ -208,6 +220,7 @@ def test_only_the_part_that_is_needed_is_decoded(tmp_path: Path, monkeypatch: py
 def test_a_part_that_begins_before_the_recording_begins_with_it(tmp_path: Path):
     path = written(tmp_path, "a.wav", 2)
     assert np.array_equal(reading.read(path, RATE, -1, 0.5), reading.read(path, RATE, 0, 0.5))
+    assert np.array_equal(reading.read(path, RATE, -1), reading.read(path, RATE))
 
 
 def test_a_part_that_ends_beyond_the_recording_ends_with_it(tmp_path: Path):

@@ -31,7 +31,7 @@ _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,mp3,aac,amr,asf,avi,fla
 _MARGIN = 0.05
 """Seconds around a part that the resampler sees, so that a part has the same samples as it has in the whole."""
 _PREROLL = 0.5
-"""Seconds before a part that are decoded for nothing: mp3, AAC and Opus need some before they are right."""
+"""Seconds before a part that FFmpeg decodes for nothing: mp3, AAC and Opus need some before they are right."""
 _SLACK = 0.5
 """Seconds that a header may promise too much: encoders fill up their last frame."""
 _UNKNOWN = 0x7FFF0000
@@ -141,11 +141,17 @@ def _opened(audio: Any, waveform_rate: int | None) -> Iterator[Any]:
         _check_xing(file)
         if (sound := _sound(file)) is not None:
             with sound:
-                yield _Sound(sound)
+                yield _Sound(sound, file)
             return
-        file.seek(0)
-        with av.open(file, options={"format_whitelist": _CONTAINERS}) as container:
-            yield _Container(container)
+        with _container(file) as container:
+            yield container
+
+
+@contextmanager
+def _container(file: IO[bytes]) -> "Iterator[_Container]":
+    file.seek(0)
+    with av.open(file, options={"format_whitelist": _CONTAINERS}) as container:
+        yield _Container(container)
 
 
 def _sound(file: IO[bytes]) -> Any:
@@ -247,8 +253,8 @@ class _Waveform:
 class _Sound:
     """What libsndfile decodes."""
 
-    def __init__(self, sound: soundfile.SoundFile):
-        self.rate, self._sound = int(sound.samplerate), sound
+    def __init__(self, sound: soundfile.SoundFile, file: IO[bytes]):
+        self.rate, self._sound, self._file = int(sound.samplerate), sound, file
 
     def length(self) -> float:
         return self._sound.frames / self.rate
@@ -258,9 +264,11 @@ class _Sound:
         last = whole if last is None else min(last, whole)
         if first >= last:
             return np.zeros(0, np.float32)
-        before = min(first, round(_PREROLL * self.rate)) if self._sound.format == "MP3" else 0
-        self._sound.seek(first - before)
-        found = self._sound.read(last - first + before, dtype="float32", always_2d=True)[before:]
+        if first and self._sound.format == "MP3":  # libsndfile's decoder would complain on the screen
+            with _container(self._file) as container:
+                return container.frames(first, last)
+        self._sound.seek(first)
+        found = self._sound.read(last - first, dtype="float32", always_2d=True)
         if len(found) < last - first - _SLACK * self.rate:
             raise BrokenSampleError(_cut_off(whole / self.rate, (first + len(found)) / self.rate))
         return found.mean(1) if found.shape[1] > 1 else found[:, 0]
