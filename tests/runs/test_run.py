@@ -12,7 +12,7 @@ import torch
 import yaml
 
 import zoo
-from zoo.errors import DataError, MissingInputError
+from zoo.errors import ConfigError, DataError, MissingInputError
 from zoo.files import processes
 from zoo.loop import checkpoint
 from zoo.runs import run
@@ -155,6 +155,23 @@ def test_a_tokenizer_of_the_training_text_comes_back_with_the_run(fit: Any, zoo_
     fit("--model.pretrained=null", architecture, "--model.vocab_size=290")
     assert len(zoo.load().tokenizer) == 290
     assert zoo_command("test", "--data.train", "null", "--data.test", fit_text())[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "line"),
+    [
+        ("max_length: 16", "max_length: many", r"^model\.max_length: .*'many'\.$"),
+        ("max_length: 16", "max_lenght: 16", r"^unknown key model\.max_lenght\.$"),
+        ("class_path: zoo.CausalLM", "class_path: gone_lab.LM", r"^model: .*gone_lab"),
+    ],
+)
+def test_a_run_whose_config_was_changed_is_loaded_or_told_in_a_line(fit: Any, was: str, now: str, line: str):
+    path = fit() / "config.yaml"
+    assert path.read_text().count(was) == 1
+    path.write_text(path.read_text().replace(was, now))
+    with pytest.raises(ConfigError, match=line) as raised:
+        zoo.load()
+    assert "\n" not in str(raised.value)
 
 
 def fit_text() -> str:

@@ -26,7 +26,7 @@ from zoo.callbacks.predictions import Predictions
 from zoo.callbacks.progress import ProgressLine
 from zoo.callbacks.run_directory import RunDirectory
 from zoo.callbacks.stop import StopBySignal
-from zoo.command import output, parser_errors, silenced_warnings, summary
+from zoo.command import output, silenced_warnings, summary
 from zoo.command.invocation import COMMANDS, Request
 from zoo.command.settings import schema
 from zoo.command.settings.problems import complain
@@ -36,7 +36,7 @@ from zoo.files import trust
 from zoo.files.paths import replace_folder
 from zoo.loop import checkpoint, guards, optim, recovery
 from zoo.loop.written import need
-from zoo.runs import lock, run
+from zoo.runs import lock, parser_errors, run
 from zoo.runs.signals import Signals
 from zoo.task import Task
 from zoo.trainer import Trainer

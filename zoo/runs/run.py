@@ -240,9 +240,14 @@ def settings(folder: Path) -> dict[str, Any]:
 
 
 def make_task(settings: dict[str, Any]) -> "Task":
-    """The task of a config's section `model`, without a network."""
-    from jsonargparse import ArgumentParser
+    """The task of a config's section `model`, without a network.
 
+    Raises:
+        ConfigError: a class that is not there, or an argument that it does not take.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from zoo.runs import parser_errors
     from zoo.task import Task
 
     if os.getcwd() not in sys.path:
@@ -250,7 +255,10 @@ def make_task(settings: dict[str, Any]) -> "Task":
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Task, "model", fail_untyped=False)
     trust.check({"model": settings})
-    parsed = parser.parse_object({"model": settings})
+    try:
+        parsed = parser.parse_object({"model": settings})
+    except ArgumentError as error:
+        raise ConfigError(parser_errors.readable(str(error))) from error
     trust.check(parsed)
     task: Task = parser.instantiate_classes(parsed)["model"]
     task.made_with = settings.get("init_args", {})  # in plain values

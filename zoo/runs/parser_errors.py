@@ -3,7 +3,8 @@
 import re
 
 _NOISE = re.compile(
-    r"^(Does not validate|Subtypes:|Errors:|Expected a path but|Given value type:|Parser key|Problem with|Given|$)"
+    r"^(Does not validate|Subtypes:|Errors:|Expected a path but|Given value type:|Parser key|Problem with|Given|$"
+    r"|[0-9]+ validation error|For further information)"  # pydantic, of a number with a range
 )
 
 
@@ -25,6 +26,7 @@ def readable(message: str) -> str:
     reason = re.sub(r"^Expected an? (\w+)", r"expected \1", reason)
     reason = re.sub(r"^Type .+? expects a function or a callable class: ", "", reason)
     reason = reason.split(". Got value: Namespace")[0]
+    reason = re.sub(r" \[type=.*input_value=(.*), input_type=.*\]$", r"; found \1", reason)
     given = re.search(r"Given value: (.*)", message)
     found = f"; found {given[1]!r}" if given and "Got value" not in reason and "{" not in given[1] else ""
     return f"{key}: {reason}{found}."
