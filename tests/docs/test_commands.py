@@ -3,6 +3,7 @@
 Only the training is cut short. What needs the hub or a GPU is checked as far as the command line goes without either.
 """
 
+import importlib.util
 import json
 import re
 import shlex
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import TEXT
+from contract_cases import recordings
 from doc_pages import PAGES, ROOT, Page
 from PIL import Image
 from test_configs import CHATS
@@ -28,7 +30,10 @@ TRAINING = ("fit", "validate", "test", "predict")
 SHORT = ["--trainer.accelerator=cpu", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"]
 SHORT_FIT = [*SHORT, "--trainer.max_steps=2"]
 OTHERS = {"uv run pytest", "uv run tensorboard --logdir runs"}
-RUNS = ("quickstart", "quickstart_text_classification", "quickstart_vision")
+RUNS = ("quickstart", "quickstart_text_classification", "quickstart_vision", "quickstart_speech")
+OWN = ["--data.train=my_speech", "--data.group_column=null", "--data.num_workers=0"]
+"""For the run of the speech quickstart: what it speaks itself takes an extra."""
+SPOKEN = "python:zoo.audio.synthesis.spoken_digits"
 Zoo = Callable[..., tuple[int, str, str]]
 
 
@@ -46,10 +51,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             colour = (20 * i, 99, 200 if name == "cats" else 20)
             Image.new("RGB", (16, 12), colour).save(folder / "my_images" / name / f"{i}.png")
     (folder / "chats.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in CHATS))
+    recordings(folder / "my_speech", 20)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for config in RUNS:
-            assert main(["fit", "--config", f"configs/{config}.yaml", *SHORT_FIT]) == 0
+            own = OWN if config == "quickstart_speech" else []
+            assert main(["fit", "--config", f"configs/{config}.yaml", *own, *SHORT_FIT]) == 0
     return folder
 
 
@@ -103,6 +110,8 @@ def lay_out(page: Page, command: str, desk: Path, zoo_command: Zoo) -> None:
 def _kind_of_run(page: Page, command: str) -> str:
     if "--image" in command:
         return "quickstart_vision"
+    if "--audio" in command or page.path.stem == "speech":
+        return "quickstart_speech"
     return "quickstart_text_classification" if page.path.stem == "text_classification" else "quickstart"
 
 
@@ -118,6 +127,8 @@ def needs_more_than_this_machine(flags: list[str]) -> bool:
             model, data = (config.get(part, {}).get("init_args", {}) for part in ("model", "data"))
             sources |= {model.get("pretrained"), model.get("tokenizer")}
             sources |= {data.get("train")} if "--data.train" not in values else set()
+    if SPOKEN in sources and importlib.util.find_spec("espeakng_loader") is None:
+        return True
     away = any(s and not s.startswith(("python:", "runs/")) and not Path(s).exists() for s in sources)
     return away or bool({"--trainer.devices", "--trainer.num_nodes"} & {*flags}) or "wandb" in " ".join(flags)
 
