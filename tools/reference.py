@@ -1,4 +1,4 @@
-"""Write the pages that are made of the code: command line, config keys, and the tree in the map of the house.
+"""Write what is made of the code: command line, config keys, classes of the Python API, the tree of the house's map.
 
     uv run python tools/reference.py
 
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import zoo
 from zoo.command import help
 from zoo.command.invocation import COMMANDS, OTHERS
 from zoo.command.settings.schema import load
@@ -178,7 +179,22 @@ def _first_line(path: Path) -> str:
     return said.partition("\n")[0].rstrip(".")
 
 
-PAGES = {"reference/cli.md": cli, "reference/config.md": config, "architecture.md": architecture}
+def python() -> str:
+    """The page of the Python API with every public task, data module and callback that there is."""
+    page = (DOCS / "reference" / "python.md").read_text("utf-8")
+    for room in ("tasks", "data", "callbacks"):
+        found = sorted((home, name) for name, home in zoo._HOMES.items() if home.startswith(f"zoo.{room}."))
+        blocks = [f"::: {home}.{name}\n    options: {{heading_level: 3, members: []}}\n" for home, name in found]
+        page = re.sub(rf"(?:::: zoo\.{room}\.\S+\n    options:.*\n\n?)+", "\n".join([*blocks, ""]), page, count=1)
+    return page.rstrip() + "\n"
+
+
+PAGES = {
+    "reference/cli.md": cli,
+    "reference/config.md": config,
+    "reference/python.md": python,
+    "architecture.md": architecture,
+}
 
 
 def main() -> None:

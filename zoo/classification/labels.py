@@ -23,7 +23,8 @@ def of_samples(samples: Sequence[Any], noun: str, remedy: str) -> list[str]:
     """
     labels = [sample.label for sample in samples]
     if without := labels.count(None):
-        example = str(samples[labels.index(None)])[:60]
+        first = samples[labels.index(None)]
+        example = str(getattr(first, "text", first))[:60]
         raise DataError(f"data.train: {without:,} of {len(labels):,} {noun} have no class ({example}). {remedy}")
     names = in_order(map(str, labels))
     if len(names) < 2:
