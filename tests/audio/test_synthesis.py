@@ -16,7 +16,6 @@ SPOKEN = "python:zoo.audio.synthesis.spoken_digits"
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
-    pytest.importorskip("espeakng_loader", reason="espeakng-loader is an extra")
     monkeypatch.setattr(synthesis, "_COUNT", 65 * 2)
     return 65 * 2
 

@@ -107,3 +107,26 @@ def test_a_table_none_of_whose_images_is_there_names_one(folder: Path, zoo_comma
     assert before_torch.answer(flags) is None
     (folder / "a.csv").write_text("picture,label\n1.png,cat\n")
     assert "a.csv has no column with an image (columns: picture, label;" in zoo_command(*flags)[2]
+
+
+def test_a_table_none_of_whose_recordings_is_there_names_one(folder: Path, zoo_command: Any):
+    (folder / "a.csv").write_text("path,text\n१.wav,एक\n२.wav,दो\n")
+    flags = [
+        "fit",
+        "--model=zoo.SpeechCTC",
+        "--model.architecture=speech_encoder",
+        "--model.optimizer=torch.optim.AdamW",
+    ]
+    flags += ["--data=zoo.SpeechData", "--data.train=a.csv", "--trainer.max_steps=1"]
+    code, _, complaint = zoo_command(*flags)
+    assert (code, "a.csv names 2 recordings, and none of them is there: १.wav: no such file" in complaint) == (65, True)
+    (folder / "१.wav").touch()
+    assert before_torch.answer(flags) is None
+    (folder / "a.csv").write_text("path,words\n१.wav,एक\n")
+    assert "a.csv has no column with transcripts (columns: path, words;" in zoo_command(*flags)[2]
+
+
+def test_a_look_at_recordings_needs_no_torch():
+    code = "import sys; import zoo.data.speech_sources; print('torch' in sys.modules, 'datasets' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"

@@ -47,6 +47,7 @@ class SpeechData(DataModule):
     """
 
     sample_types = (SpeechSample,)
+    looks = "zoo.data.speech_sources"
     shorthands: ClassVar[dict[str, str]] = {"audio": "data.predict"}
     example_sources: ClassVar[dict[str, str]] = {
         "train": "a folder with metadata.csv, a table, or a hub data set.",
