@@ -40,3 +40,20 @@ def test_accuracy_and_precision_of_each_class(sums: dict[str, torch.Tensor]):
 def test_calibration_error(sums: dict[str, torch.Tensor]):
     expected = reference.multiclass_calibration_error(LOGITS, LABELS, 7, n_bins=15)
     assert measures.calibration_error(sums["calibration"] / 200) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        (
+            {"val/accuracy": 0.9, "val/majority_accuracy": 0.25},
+            "The run beat its baseline: a validation accuracy of 90.0%,",
+        ),
+        ({"val/accuracy": 0.25, "val/majority_accuracy": 0.25}, "The run did not beat its baseline"),
+        ({}, ""),
+    ],
+)
+def test_whether_the_baseline_was_beaten_is_said_in_words(metrics: dict[str, float], said: str):
+    found = measures.conclusion(metrics)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)

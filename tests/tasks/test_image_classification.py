@@ -1,5 +1,6 @@
 """ImageClassification against plain timm and transformers, and where a network is hard for law 1."""
 
+import csv
 import json
 import os
 import shutil
@@ -387,6 +388,54 @@ def test_a_test_leaves_its_evidence(vit: Path, here: Path, zoo_command: Any):
     assert counts.trace() / counts.sum() == pytest.approx(metrics["accuracy"])
     for picture in (folder / "confusion.png", folder / "mistakes.png", here / "batch.png"):
         assert np.asarray(Image.open(picture).convert("L")).std() > 10  # something is drawn
+
+
+def test_tensorboard_and_the_run_have_images_of_what_the_network_takes_for_what(here: Path, zoo_command: Any):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    flags = ["--config=quickstart_vision", "--data.limit=64", "--data.batch_size=16", "--trainer.accelerator=cpu"]
+    flags += [f"--trainer.{name}" for name in ("max_steps=12", "val_check_interval=2", "check_val_every_n_epoch=1")]
+    code, said, _ = zoo_command("fit", *flags)
+    assert code == 0
+    assert "The run beat its baseline" in said or "The run did not beat its baseline" in said
+    folder = here / "runs/quickstart_vision/1"
+    with open(folder / "metrics.csv") as file:
+        validated = [int(row["step"]) for row in csv.DictReader(file) if row["val/loss"]]
+    drawn = [validated[i] for i in (0, 1, 3)]
+    assert sorted(int(path.stem[5:]) for path in folder.glob("previews/step=*.png")) == drawn
+    assert np.asarray(Image.open(folder / f"previews/step={drawn[-1]}.png").convert("L")).std() > 10
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"images": 0}).Reload()
+    assert [event.step for event in events.Images("preview")] == drawn
+
+
+class Sure(torch.nn.Module):
+    """Takes every image for class 1, the surer the brighter it is."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(images.mean((1, 2, 3))[:, None], (1, 0))
+
+
+def test_a_preview_shows_the_most_confident_mistakes_first(monkeypatch: pytest.MonkeyPatch):
+    from zoo.images import drawing
+
+    shown: dict[str, Any] = {}
+
+    def draw(images: Any, titles: Any) -> Any:
+        shown.update(images=images, titles=titles)
+        return original(images, titles)
+
+    original = drawing.drawn_mosaic
+    monkeypatch.setattr(drawing, "drawn_mosaic", draw)
+    task = fit(resnet(), validation_fraction=0.3)
+    monkeypatch.setattr(task, "logits", lambda batch: Sure()(batch["image"].float() / 9))
+    task._previewed_at.clear()
+    with torch.inference_mode():
+        assert task.preview_image().width > 100
+    is_wrong = ["\nas 1 (" in title for title in shown["titles"]]
+    assert is_wrong == sorted(is_wrong, reverse=True)
+    brightness = [float(image.float().mean()) for image, wrong in zip(shown["images"], is_wrong, strict=True) if wrong]
+    assert len(brightness) > 1
+    assert brightness == sorted(brightness, reverse=True)
 
 
 def test_a_task_that_captions_nothing_shows_its_batches_all_the_same(vit: Path, here: Path):

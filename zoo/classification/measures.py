@@ -3,7 +3,7 @@
 B samples · C classes · K bins of confidence
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -100,3 +100,14 @@ def likeliest(logits: Tensor, names: Sequence[str], count: int) -> list[list[dic
         [{"label": names[i], "probability": round(p, 6)} for i, p in zip(indices, shares, strict=True)]
         for shares, indices in zip(top.tolist(), which.tolist(), strict=True)
     ]
+
+
+def conclusion(metrics: Mapping[str, float]) -> str:
+    """Whether a run is better than the answer that is most often right, in a sentence; empty without a validation."""
+    ours, theirs = metrics.get("val/accuracy"), metrics.get("val/majority_accuracy")
+    if ours is None or theirs is None:
+        return ""
+    found = f"a validation accuracy of {ours:.1%}, and {theirs:.1%} for always naming the largest class."
+    if ours > theirs:
+        return f"The run beat its baseline: {found}"
+    return f"The run did not beat its baseline: {found} It needs more steps, more data, or another learning rate."

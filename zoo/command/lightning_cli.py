@@ -228,7 +228,9 @@ class ZooCLI(LightningCLI):
         else:
             print("no validation took place: the run was shorter than the interval between two (trainer.check_val_…).")
         trainer = self.trainer
-        for words in summary.conclusions(trainer.callbacks, metrics, trainer.global_step, trainer.total_steps):
+        for words in summary.conclusions(
+            [*trainer.callbacks, model], metrics, trainer.global_step, trainer.total_steps
+        ):
             print(words)
         model.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
         for text in previews.shown(model):

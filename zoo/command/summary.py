@@ -25,18 +25,18 @@ def table(title: str, metrics: dict[str, float], eval_settings: dict[str, Any]) 
     print("evaluated with: " + ", ".join(f"{name} {value}" for name, value in eval_settings.items()))
 
 
-def conclusions(callbacks: Iterable[Any], metrics: dict[str, float], step: int, total_steps: int) -> list[str]:
+def conclusions(speakers: Iterable[Any], metrics: dict[str, float], step: int, total_steps: int) -> list[str]:
     """In words: why the run ended before its last step, and whether it beat its baseline.
 
     Args:
-        callbacks: one that has a word to say has a method `conclusion`, which takes the metrics.
+        speakers: callbacks and the task. Who has a word to say has a method `conclusion`, which takes the metrics.
     """
     said = []
-    for callback in callbacks:
-        if isinstance(callback, EarlyStopping) and callback.stopping_reason is not EarlyStoppingReason.NOT_STOPPED:
-            why = str(callback.stopping_reason_message).removesuffix(" Signaling Trainer to stop.")
+    for speaker in speakers:
+        if isinstance(speaker, EarlyStopping) and speaker.stopping_reason is not EarlyStoppingReason.NOT_STOPPED:
+            why = str(speaker.stopping_reason_message).removesuffix(" Signaling Trainer to stop.")
             said.append(f"Early stopping ended the run after step {step:,} of {total_steps:,}. {why}")
-        if hasattr(callback, "conclusion") and (words := callback.conclusion(metrics)):
+        if hasattr(speaker, "conclusion") and (words := speaker.conclusion(metrics)):
             said.append(words)
     return said
 

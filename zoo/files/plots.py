@@ -22,10 +22,23 @@ def axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[
 
 
 def png(drawn: Any, path: Path) -> Path:
+    data = _encoded(drawn).getvalue()
+    write_whole(path, lambda file: file.write(data))
+    return path
+
+
+def image(drawn: Any) -> Any:
+    """As a Pillow image."""
+    from PIL import Image
+
+    return Image.open(_encoded(drawn)).convert("RGB")
+
+
+def _encoded(drawn: Any) -> io.BytesIO:
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=100)
-    write_whole(path, lambda file: file.write(buffer.getvalue()))
-    return path
+    buffer.seek(0)
+    return buffer
 
 
 def table(path: Path, rows: Iterable[Iterable[Any]]) -> Path:

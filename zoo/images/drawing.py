@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -10,7 +11,12 @@ from zoo.files import fonts, plots
 
 
 def mosaic(images: Sequence[Tensor], titles: Sequence[str], path: Path, columns: int = 5) -> Path:
-    """PNG: small images in rows, each with its title above.
+    """PNG: small images in rows, each with its title above."""
+    return plots.png(drawn_mosaic(images, titles, columns), path)
+
+
+def drawn_mosaic(images: Sequence[Tensor], titles: Sequence[str], columns: int = 5) -> Any:
+    """The same as a drawing of `plots`.
 
     Args:
         images: each [3, S, S] uint8.
@@ -25,4 +31,4 @@ def mosaic(images: Sequence[Tensor], titles: Sequence[str], path: Path, columns:
     for axes, image, title in zip(cells, images, texts, strict=False):
         axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(title, fontsize=8, **style)
-    return plots.png(drawn, path)
+    return drawn

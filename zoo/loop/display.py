@@ -66,6 +66,14 @@ class Display(LightningModule):
         """How the metrics were measured, so that they can be compared."""
         return {}
 
+    def conclusion(self, metrics: dict[str, float]) -> str:
+        """Whether the run beat a baseline, in a sentence; empty where there is none.
+
+        Args:
+            metrics: of the best checkpoint, as val/loss.
+        """
+        return ""
+
     def write_test_report(self, folder: Path) -> list[Path]:
         """Files that show more of the last test than its metrics do. Returns what was written."""
         return []

@@ -21,6 +21,7 @@ from zoo.classification import labels, measures, report
 from zoo.classification.mistakes import Mistakes
 from zoo.constraints import ClosedUnitInterval, PositiveInt, PositiveShare, ShareBelowOne, checked
 from zoo.errors import ConfigError, typed
+from zoo.files import plots
 from zoo.images import reading
 from zoo.images.augment import Augmentation, mix
 from zoo.images.preprocessing import Normalise, Preprocessing
@@ -34,6 +35,8 @@ from zoo.task import Task
 
 _PLAIN = Augmentation()
 _TOP = 5
+_LOOKED_AT, _PREVIEWED = 64, 10
+"""Validation images that a preview chooses from, and shows."""
 _LOOKED_AT, _MUCH, _USUAL = 16, 8, 224
 """How many images have their size looked at, how many times larger is too much, and from which size on never."""
 
@@ -98,6 +101,7 @@ class ImageClassification(Task):
         self._undecayed: set[str] = set()
         self._mistakes: Mistakes | None = None
         self._confusion: Tensor | None = None
+        self._previewed_at: set[int] = set()
 
     # The network ------------------------------------------------------------------------------------------------
 
@@ -289,6 +293,9 @@ class ImageClassification(Task):
     def eval_settings(self, split: Split) -> dict[str, Any]:
         return {"image size": self.preprocessing.size, "classes": len(self.label_names)}
 
+    def conclusion(self, metrics: dict[str, float]) -> str:
+        return measures.conclusion(metrics)
+
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
         if self._mistakes:
@@ -305,6 +312,28 @@ class ImageClassification(Task):
             titles = [f"{m['label']}\nas {m['predicted']} ({m['probability']:.0%})" for m in worst]
             written.append(drawing.mosaic([m["image"] for m in worst], titles, folder / "mistakes.png"))
         return written
+
+    def preview_image(self) -> Any:
+        """Validation images and what they are taken for: the most confident mistakes, then the least confident hits.
+
+        After the 1st, 2nd, 4th, 8th … validation: a drawing takes longer than a step.
+        """
+        from zoo.images import drawing
+
+        found = self.trainer.datamodule.items["validation"]
+        self._previewed_at.add(self.global_step)
+        count = len(self._previewed_at)
+        if count & (count - 1) or not len(found):
+            return None
+        chosen = dict.fromkeys(round(i) for i in torch.linspace(0, len(found) - 1, _LOOKED_AT).tolist())
+        items = [item for i in chosen if (item := found[i]) is not None]
+        batch = self.processor("validation").collate(items)
+        probability, predicted = self.logits(self.to_device(batch)).softmax(-1).max(-1)
+        rows = zip(batch["targets"].tolist(), predicted.tolist(), probability.tolist(), batch["image"], strict=True)
+        shown = sorted(rows, key=lambda row: (row[0] == row[1], row[2] if row[0] == row[1] else -row[2]))[:_PREVIEWED]
+        names = self.label_names
+        titles = [f"{names[t]}\n{f'as {names[p]} ' if p != t else ''}({sure:.0%})" for t, p, sure, _ in shown]
+        return plots.image(drawing.drawn_mosaic([image for *_, image in shown], titles))
 
     def captions(self, batch: Batch) -> list[str]:
         names = [self.label_names[int(label)] for label in batch["targets"]]

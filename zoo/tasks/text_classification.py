@@ -233,6 +233,9 @@ class TextClassification(Task):
     def eval_settings(self, split: Split) -> dict[str, Any]:
         return {"max length": self.max_length, "classes": len(self.label_names)}
 
+    def conclusion(self, metrics: dict[str, float]) -> str:
+        return measures.conclusion(metrics)
+
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
         if self._mistakes:
