@@ -98,13 +98,17 @@ def test_it_comes_with_what_else_is_missing_and_after_wrong_settings(folder: Pat
     assert (code, "column.csv" in complaint) == (2, False)
 
 
-def test_a_table_none_of_whose_images_is_there_names_one(folder: Path, zoo_command: Any):
+def test_a_table_none_of_whose_files_is_there_names_one(folder: Path, zoo_command: Any):
     (folder / "a.csv").write_text("image,label\n1.png,cat\n2.png,dog\n")
     flags = ["fit", "--config", "quickstart_vision", "--data.train", "a.csv"]
+    speech = ["fit", "--model", "zoo.SpeechCTC", "--model.pretrained", "x", "--data", "zoo.SpeechData"]
+    speech += ["--data.train", "a.csv", "--trainer.max_epochs", "1"]
     code, _, complaint = zoo_command(*flags)
     assert (code, "a.csv names 2 images, and none of them is there: 1.png: no such file" in complaint) == (65, True)
     (folder / "1.png").touch()
     assert before_torch.answer(flags) is None
+    (folder / "a.csv").write_text("audio,text\n1.wav,one\n")
+    assert "a.csv names 1 recordings, and none of them is there: 1.wav" in zoo_command(*speech)[2]
     (folder / "a.csv").write_text("picture,label\n1.png,cat\n")
     assert "a.csv has no column with an image (columns: picture, label;" in zoo_command(*flags)[2]
 

@@ -19,7 +19,7 @@ from zoo.data.image_arrays import Splits
 from zoo.errors import DataError
 from zoo.files import cache, endings, forms, sources
 from zoo.files.forms import Form, Found
-from zoo.files.paths import exists, follow
+from zoo.files.paths import follow
 from zoo.files.sources import NAMES, Columns, Wanted
 from zoo.files.tables import Reading
 from zoo.images.reading import SUFFIXES
@@ -69,12 +69,7 @@ def look(path: Path, settings: Mapping[str, Any]) -> None:
     """What `ImageData` with these settings would refuse of a table, without torch: see `sources.look`."""
     columns = settings.get("image_column"), settings.get("label_column")
     found = sources.look(path, _wanted(sources.reading_of(settings, "lines"), *columns))
-    named = [sample.image for sample in _samples(found, "")] if found else []
-    if named and not any(isinstance(image, forms.Cell) or exists(image) for image in named):
-        raise DataError(
-            f"{path} names {len(named):,} images, and none of them is there: {named[0]}: no such file. A path in a "
-            f"table begins in the table's folder."
-        )
+    sources.refuse_nowhere(path, [sample.image for sample in _samples(found, "")] if found else [], "images")
 
 
 def _form(columns: Columns | None, image_column: str | None, label_column: str | None) -> Form | str:

@@ -21,7 +21,7 @@ from zoo.audio.reading import SUFFIXES
 from zoo.errors import ConfigError, DataError
 from zoo.files import cache, encodings, endings, forms, sources, trust
 from zoo.files.forms import Form, Found, RowError
-from zoo.files.paths import exists, follow, printable
+from zoo.files.paths import follow, printable
 from zoo.files.sources import NAMES, Columns, Wanted
 from zoo.files.tables import Reading
 from zoo.samples import SpeechSample, Split
@@ -80,12 +80,7 @@ def look(path: Path, settings: Mapping[str, Any]) -> None:
     """What `SpeechData` with these settings would refuse of a table, without torch: see `sources.look`."""
     columns: dict[str, Any] = {name: settings.get(name) for name in ("audio_column", "text_column", "group_column")}
     found = sources.look(path, _wanted(Asked(sources.reading_of(settings, "lines"), **columns)))
-    named = [sample.audio for sample in _samples(found, "")] if found else []
-    if named and not any(isinstance(audio, forms.Cell) or exists(audio) for audio in named):
-        raise DataError(
-            f"{path} names {len(named):,} recordings, and none of them is there: {named[0]}: no such file. A path in a "
-            f"table begins in the table's folder."
-        )
+    sources.refuse_nowhere(path, [sample.audio for sample in _samples(found, "")] if found else [], "recordings")
 
 
 def _form(columns: Columns | None, asked: Asked) -> Form | str:

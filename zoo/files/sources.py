@@ -18,9 +18,9 @@ import xxhash
 
 from zoo.errors import DataError, MissingInputError
 from zoo.files import cache, forms, hub, tables
-from zoo.files.endings import KINDS, kind, taken
+from zoo.files.endings import KINDS, PACKED, kind, taken
 from zoo.files.forms import Form, Found
-from zoo.files.paths import follow, nearest_file, printable
+from zoo.files.paths import exists, follow, nearest_file, printable
 from zoo.files.tables import Reading
 from zoo.samples import Split
 
@@ -263,13 +263,26 @@ def look(path: Path, wanted: Wanted) -> Found | None:
     Raises:
         DataError: it cannot be read, or has nothing in it.
     """
-    if path.stat().st_size <= _SMALL:
+    if path.stat().st_size <= _SMALL and path.suffix.lower() not in PACKED:
         if len((found := read_files([path], wanted, [])).samples):
             return found
         raise DataError(f"{path} has no {wanted.noun} in it.")
     if kind(path) != ".txt":
         _form(str(path), tables.columns(path, wanted.reading), wanted)
     return None
+
+
+def refuse_nowhere(path: Path, named: Sequence[Any], noun: str) -> None:
+    """Refuse a table that names files, and none of them is there.
+
+    Args:
+        named: what its rows name: paths, or anything else for what lies in the table.
+    """
+    if named and all(isinstance(one, Path) and not exists(one) for one in named):
+        raise DataError(
+            f"{path} names {len(named):,} {noun}, and none of them is there: {named[0]}: no such file. A path in a "
+            f"table begins in the table's folder."
+        )
 
 
 def reading_of(settings: Mapping[str, Any], documents: str) -> Reading:
