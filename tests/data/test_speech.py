@@ -571,3 +571,11 @@ def test_files_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     record(tmp_path / "a" / "0.wav", 5)
     assert [s.seconds for s in data(tmp_path / "a", validation=str(tmp_path / "a")).samples("train")] == [5, 2]
     assert len(looked) == 6
+
+
+def test_columns_of_the_training_table_are_not_asked_of_what_is_transcribed(tmp_path: Path):
+    """A run keeps data.group_column and data.text_column, and predicts from a recording that has neither."""
+    one = record(tmp_path / "मेरी आवाज़" / "x.wav")
+    for source in (one, one.parent, write(tmp_path / "list.txt", f"{one}\n")):
+        module = data("nothing", predict=str(source), group_column="speaker", text_column="said")
+        assert [sample.speaker for sample in module.samples("predict")] == [None]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from contract_cases import TINY_WHISPER, recordings, trainer
 from torch.nn import functional as F
-from transformers import pipeline
+from transformers import WhisperForConditionalGeneration, pipeline
 
 import zoo
 from zoo.audio import reading
@@ -232,7 +232,9 @@ def test_a_checkpoint_has_all_of_the_network(saved: Path, tones: Path, tmp_path:
     trainer(1, folder=tmp_path, limit_val_batches=0).fit(task, datamodule=data_of(tones))
     kept = checkpoint.read(tmp_path / "step=1.ckpt")
     assert kept["zoo"]["is_whole"]
-    assert any("encoder.embed_positions" in name for name in kept["state_dict"])
+    sinusoids = kept["state_dict"]["network.model.encoder.embed_positions.weight"]
+    plain = WhisperForConditionalGeneration.from_pretrained(saved).model.encoder.embed_positions.weight
+    assert torch.equal(sinusoids, plain)
 
 
 def test_generation_has_a_cache_after_training_with_checkpointing(tokenizer: Path, tones: Path, tmp_path: Path):

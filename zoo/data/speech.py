@@ -73,6 +73,8 @@ class SpeechData(DataModule):
 
     def read(self, source: str, split: Split, setting: Split) -> Found | None:
         columns = self.audio_column, self.text_column, self.group_column
+        if setting == "predict":  # neither what was said nor who said it is known of what is to be transcribed
+            columns = self.audio_column, None, None
         return speech_sources.read(source, split, Asked(self.reading, *columns, self.subset, setting != "predict"))
 
     def to_predict(self, source: str) -> Found:
