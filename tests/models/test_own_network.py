@@ -133,10 +133,16 @@ def test_generation_ends_where_the_network_ends_the_document():
 
 def test_beyond_max_length_the_end_of_what_was_written_is_seen():
     network = own_network.OwnNetwork(own_network.OwnConfig("own_networks.NanoGPT", {**NANO, "block_size": 8}, 20, 8))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
     ids = torch.arange(20)[None]
     whole = network.eval().generate(ids, torch.ones_like(ids), max_new_tokens=4, pad_token_id=0)
     short = network.generate(ids[:, -8:], torch.ones(1, 8), max_new_tokens=4, pad_token_id=0)
     assert torch.equal(whole[:, -4:], short[:, -4:])
+    other = network.generate(ids[:, :8], torch.ones(1, 8), max_new_tokens=4, pad_token_id=0)
+    assert not torch.equal(whole[:, -4:], other[:, -4:])
 
 
 def test_a_run_learns_what_a_run_of_transformers_learns(tiny_gpt2: Path, few_lines: Path):

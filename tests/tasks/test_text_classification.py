@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 import transformers
 from contract_cases import ANIMALS, BERT, SGD, animals, tiny_bert, trainer, weights
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import zoo
 from zoo.errors import ConfigError, DataError
@@ -237,6 +238,15 @@ def test_weights_for_other_classes_get_a_new_head_and_keep_the_rest(bert: Path, 
     stored = load_file(bert / "model.safetensors")
     body = {name: value for name, value in task.network.state_dict().items() if name.startswith("bert.")}
     assert all(torch.equal(value, stored[name]) for name, value in body.items())
+
+
+def test_weights_that_lack_a_layer_of_the_body_are_refused(bert: Path, tmp_path: Path, table: Path):
+    folder = shutil.copytree(bert, tmp_path / "lacking")
+    stored = load_file(folder / "model.safetensors")
+    stored.pop("bert.encoder.layer.1.output.dense.weight")
+    save_file(stored, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="weights do not match BertForSequenceClassification: 1 are missing"):
+        fit(zoo.TextClassification(pretrained=str(folder), max_length=64, optimizer=SGD), table, 0)
 
 
 def test_weights_that_classify_already_are_asked_and_tested_untrained(bert: Path, table: Path):
