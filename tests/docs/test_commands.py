@@ -30,7 +30,13 @@ TRAINING = ("fit", "validate", "test", "predict")
 SHORT = ["--trainer.accelerator=cpu", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"]
 SHORT_FIT = [*SHORT, "--trainer.max_steps=2"]
 OTHERS = {"uv run pytest", "uv run tensorboard --logdir runs"}
-RUNS = ("quickstart", "quickstart_text_classification", "quickstart_vision", "quickstart_speech")
+RUNS = (
+    "quickstart",
+    "quickstart_diffusion",
+    "quickstart_text_classification",
+    "quickstart_vision",
+    "quickstart_speech",
+)
 OWN = ["--data.train=my_speech", "--data.group_column=null", "--data.num_workers=0"]
 """For the run of the speech quickstart: what it speaks itself takes an extra."""
 SPOKEN = "python:zoo.audio.synthesis.spoken_digits"
@@ -112,7 +118,8 @@ def _kind_of_run(page: Page, command: str) -> str:
         return "quickstart_vision"
     if "--audio" in command or page.path.stem == "speech":
         return "quickstart_speech"
-    return "quickstart_text_classification" if page.path.stem == "text_classification" else "quickstart"
+    own = {"text_classification": "quickstart_text_classification", "diffusion": "quickstart_diffusion"}
+    return own.get(page.path.stem, "quickstart")
 
 
 def needs_more_than_this_machine(flags: list[str]) -> bool:

@@ -20,7 +20,7 @@ model:
     time_density: logit_normal
     hflip: 0.5                      # 0 where left and right mean something
     schedule: cosine
-    warmup_steps: 500
+    warmup_steps: 0.02              # 2 % of all steps
     optimizer:
       class_path: torch.optim.AdamW
       init_args: {{lr: {lr}, weight_decay: 0.0}}

@@ -38,6 +38,17 @@ def grid(images: Tensor, columns: int) -> Image.Image:
     return sheet
 
 
+def with_examples(images: Tensor, examples: Tensor) -> Image.Image:
+    """A row of each image and its examples.
+
+    Args:
+        images: [N, 3, S, S] uint8.
+        examples: [N * E, 3, S, S] uint8, E of each image one after the other.
+    """
+    each = examples.view(len(images), -1, *images.shape[1:])  # [N, E, 3, S, S]
+    return grid(torch.cat([images[:, None], each], 1).flatten(0, 1), 1 + each.shape[1])
+
+
 def as_images(images: Tensor) -> list[Image.Image]:
     """Pillow images.
 
@@ -55,11 +66,15 @@ def save(image: Image.Image, path: Path) -> Path:
     return path
 
 
-def of_folder(folder: Path, most: int = 100) -> Path:
-    """grid.png, of the first images in a folder whose names begin with their number."""
+def of_folder(folder: Path, columns: int | None = None, most: int = 100) -> Path:
+    """grid.png, of the first images in a folder whose names begin with their number.
+
+    Args:
+        columns: None for a square.
+    """
     found = [_opened(path) for path in sorted(folder.glob("[0-9]*.png"))[:most]]
     images = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in found])
-    return save(grid(images, math.ceil(len(found) ** 0.5)), folder / "grid.png")
+    return save(grid(images, columns or math.ceil(len(found) ** 0.5)), folder / "grid.png")
 
 
 def over_time(folder: Path) -> list[Path]:

@@ -33,7 +33,7 @@ from zoo.runs import run
 from zoo.samples import INDEX, Batch, ImageRequest, ImageSample, Processor, Split
 from zoo.task import Task
 
-_AT_ONCE, _SHOWN, _NEAREST, _PREVIEW_ROWS = 256, 8, 4, 4
+_AT_ONCE, _SHOWN, _NEAREST, _PREVIEW_ROWS, _MOST_COLUMNS = 256, 8, 4, 4, 10
 
 
 _SAMPLING = ImageSampling()
@@ -363,16 +363,13 @@ class Diffusion(Task):
 
     def write_test_report(self, folder: Path) -> list[Path]:
         """Samples, each with the training images that it is most like."""
-        made, examples = self._test["made"], self._test["examples"]
-        rows = zip(made, examples.view(len(made), -1, *made.shape[1:]), strict=True)
-        sheet = torch.cat([torch.cat([sample[None], near]) for sample, near in rows])
-        return [grids.save(grids.grid(sheet, 1 + len(examples) // len(made)), folder / "nearest.png")]
+        return [grids.save(grids.with_examples(self._test["made"], self._test["examples"]), folder / "nearest.png")]
 
     # What is shown ----------------------------------------------------------------------------------------------
 
     def preview_image(self) -> Image.Image:
         """A few samples of each class (of the first ten), always of the same noise."""
-        columns = min(10, len(self.label_names)) or 8
+        columns = min(_MOST_COLUMNS, len(self.label_names)) or 8
         was_training = self.training
         self.eval()
         try:
@@ -393,8 +390,9 @@ class Diffusion(Task):
         return {"path": path.as_posix(), "label": label, "number": number, "seed": self.seed, **how}
 
     def finish_predictions(self, folder: Path) -> list[Path]:
-        """One grid of the images in the folder."""
-        return [grids.of_folder(folder)]
+        """One grid of the images in the folder, with a column for each class where all are made in turn."""
+        in_turn = not self.sampling.label and 1 < len(self.label_names) <= _MOST_COLUMNS
+        return [grids.of_folder(folder, len(self.label_names) if in_turn else None)]
 
     def save_model(self, folder: Path) -> None:
         exported_pipelines.save(self.network, self._sampler(), self.label_names, self.sampling.steps, folder)
