@@ -272,6 +272,14 @@ def test_previews_do_not_touch_the_training(tmp_path: Path):
     assert (tmp_path / "previews" / "step=6.png").is_file()
 
 
+def test_previews_that_cannot_be_written_are_named_and_the_training_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "previews").write_text("a file where the folder would be")
+    assert with_previews(tmp_path).global_step == 6
+    assert "step=2.png is not written" in capsys.readouterr().err
+
+
 def test_previews_are_of_the_same_noise_every_time_and_end_in_a_strip_and_an_animation(tmp_path: Path):
     with_previews(tmp_path, zoo.EMA())
     names = sorted(path.name for path in (tmp_path / "previews").iterdir())

@@ -51,8 +51,11 @@ class Previews(Callback):
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         if self.directory.folder and (folder := self.directory.folder / "previews").is_dir():
-            for path in pl_module.finish_previews(folder):
-                print(f"written: {path}")
+            try:
+                for path in pl_module.finish_previews(folder):
+                    print(f"written: {path}")
+            except OSError as error:
+                print(f"{folder} is not complete: {error.strerror or error}", file=sys.stderr)
 
     def _image(self, trainer: Any, task: Any) -> Any:
         """The image of the weights that were measured, which is also written; None for none."""
@@ -60,7 +63,6 @@ class Previews(Callback):
         if image is None or self.directory.folder is None:
             return image
         folder = self.directory.folder / "previews"
-        folder.mkdir(exist_ok=True)
         self._write(image, folder / f"step={step}.png")
         averages = [callback for callback in trainer.callbacks if isinstance(callback, EMA)]
         if averages and self.count < _COMPARED:
