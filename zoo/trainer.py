@@ -4,7 +4,7 @@ import math
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal
 
 import torch
@@ -49,6 +49,8 @@ class Trainer(LightningTrainer):
     """
 
     rules = (AtLeastOne(("max_epochs", "max_steps"), "the run would never end"),)
+    plan: Callable[[int], tuple[int, int] | None] | None = None
+    """What `zoo plan` says of a budget in bytes: samples at a time that fit, and what they take; None for nothing."""
     seed: int = 0
     """What every random stream of the run is derived from; the command line sets it to seed_everything."""
     allowed_changes: Collection[str] = ()

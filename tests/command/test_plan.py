@@ -8,6 +8,9 @@ import pytest
 import yaml
 
 from zoo.__main__ import main
+from zoo.command import plan
+from zoo.command.invocation import Request
+from zoo.command.settings import schema
 
 TEXT = ("--config", "quickstart", "--model.max_length", "64")
 NARROW = ("--config", "resnet_scratch", "--model.image_size", "32", "--data.batch_size", "64",
@@ -61,6 +64,16 @@ def test_the_report_needs_no_data_and_says_that_nothing_was_measured(here: Path,
     assert "the batch of 8 fits at once" in said
     assert "model.gradient_checkpointing: true" in said
     assert said.rstrip().endswith("zoo plan was not compared with a GPU yet.")
+
+
+def test_a_run_is_told_what_fits_into_the_memory_that_it_has(here: Path):
+    request = Request.parse(["fit", *TEXT, "--data.batch_size", "64"])
+    settings, problems = request.settings(schema.load())
+    assert not problems
+    size, taken = plan.guess(request, settings, 90_000_000) or (0, 0)
+    assert 1 < size < 64
+    assert taken <= 90_000_000
+    assert plan.guess(request, settings, 10_000_000) is None
 
 
 @pytest.mark.parametrize(

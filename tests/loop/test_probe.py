@@ -42,6 +42,15 @@ def test_what_is_found_is_the_largest_size_that_fits_among_even_cuts(batch: int)
         assert len(memory.tried) == len(set(memory.tried))
 
 
+@pytest.mark.parametrize("first", range(1, 40))
+def test_whatever_size_is_tried_first_the_same_is_found(first: int):
+    for room in range(33):
+        memory = Memory(room)
+        assert probe.largest(memory.fits, 32, first) == probe.largest(Memory(room).fits, 32)
+        assert len(memory.tried) == len(set(memory.tried))
+        assert memory.tried[0] == max(size for size in probe.micro_batch_sizes(32) if size <= first)
+
+
 def test_the_sizes_are_those_of_the_largest_piece_of_every_even_cut():
     for batch in range(1, 50):
         largest_pieces = {max(microbatch.even_sizes(batch, size)) for size in range(1, batch + 1)}
@@ -143,6 +152,17 @@ def test_what_was_found_is_remembered(monkeypatch: pytest.MonkeyPatch):
     assert chosen("18MB") == first
     monkeypatch.setattr(probe, "probe", lambda *_: (2, 1))
     assert chosen("19MB") == 2
+
+
+def test_what_is_planned_is_tried_first_and_shown_beside_what_is_measured(capsys: pytest.CaptureFixture[str]):
+    task, one = wide(), trainer(2, vram="17.5MB", limit_val_batches=0)
+    asked = []
+    one.plan = lambda budget: asked.append(budget) or (3, 12_000_000)
+    one.fit(task, datamodule=ToyData())
+    said = capsys.readouterr().out.splitlines()
+    assert asked == [17_500_000]
+    assert "planned: 3 samples at a time, 12.0 of 17.5 MB" in said
+    assert task.micro_batch_size == chosen("17.5MB")
 
 
 def test_a_cache_that_cannot_be_written_ends_no_run(

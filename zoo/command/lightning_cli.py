@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from zoo.callbacks.predictions import Predictions
 from zoo.callbacks.progress import ProgressLine
 from zoo.callbacks.run_directory import RunDirectory
 from zoo.callbacks.stop import StopBySignal
-from zoo.command import output, silenced_warnings, summary
+from zoo.command import output, plan, silenced_warnings, summary
 from zoo.command.invocation import COMMANDS, Request
 from zoo.command.settings import schema
 from zoo.command.settings.problems import complain
@@ -57,7 +58,7 @@ class ZooCLI(LightningCLI):
         Args:
             task: one that holds weights, in place of the one that the settings describe.
         """
-        self.request, self.signals, self.task = request, signals, task
+        self.request, self.signals, self.task, self.settings = request, signals, task, settings
         super().__init__(
             Task,
             DataModule,
@@ -133,6 +134,8 @@ class ZooCLI(LightningCLI):
             raise
         except (ValueError, TypeError) as error:  # Lightning's words for what it does not know, or cannot use here
             raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+        if self.subcommand == "fit" and trainer.strategy.root_device.type == "cuda" and trainer.world_size == 1:
+            trainer.plan = partial(plan.guess, self.request, self.settings)
         trainer.seed = self._get(self.config, "seed_everything") or 0
         trainer.allowed_changes = self.request.allowed_changes
         return trainer

@@ -99,7 +99,7 @@ def _question(request: Request, settings: dict[str, Any], own: dict[str, Any]) -
         "micro_batch_size": settings["model"].get("init_args", {}).get("micro_batch_size", "auto"),
         "batch": batch,
         "eval_batch": data.get("eval_batch_size") or batch,
-        "precision": trainer.get("precision", "32-true"),
+        "precision": "16-mixed" if trainer.get("precision", "auto") == "auto" else trainer["precision"],
         "clip_norm": trainer.get("gradient_clip_val", 1.0),
         "ema": any(one.get("class_path", "").rpartition(".")[2] == "EMA" for one in callbacks),
         "labels": int(own["--labels"] or 10),
@@ -107,6 +107,19 @@ def _question(request: Request, settings: dict[str, Any], own: dict[str, Any]) -
         "capability": card.capability,
         "budget": card.budget(limit),
     }, card
+
+
+def guess(request: Request, settings: dict[str, Any], budget: int) -> tuple[int, int] | None:
+    """How many samples of a command's batch fit into `budget` bytes at a time, and the bytes that they take.
+
+    None where that cannot be told, or nothing fits.
+    """
+    try:
+        question, _ = _question(request, settings, {"--vram": None, "--labels": None})
+        found = _asked({**question, "budget": budget, "micro_batch_size": "auto", "only_what_fits": True})
+    except UserError:
+        return None
+    return (found["fits"], found["training"]["reserved"]) if found["fits"] else None
 
 
 def _choices(expected: dict[str, Any]) -> list[str]:

@@ -97,7 +97,7 @@ class Plan:
             guess = int(0.99 * (good + (self.question["budget"] - low) * (bad - good) / max(1, high - low)))
             if high <= self.question["budget"]:
                 good, bad = bad, max(bad + 1, int(guess * 1.02))
-            elif bad - good <= max(1, 0.02 * good):
+            elif guess <= good:
                 break
             else:
                 at = min(max(guess, good + 1), bad - 1)
@@ -131,6 +131,8 @@ def answer(question: dict[str, Any], say: Say) -> dict[str, Any]:
             "fixed": bool(fixed), "fits": size, "training": told(plan.training(as_it_is), as_it_is),
             "as_it_is_fits": plan.fits(as_it_is),
         }  # fmt: skip
+        if question.get("only_what_fits"):
+            return found
         if size == batch and not fixed:
             say({"progress": "the largest number of samples at a time"})
             found["largest"] = plan.largest_batch()

@@ -1,4 +1,4 @@
-"""A task's own steps on a device that is not there: what training, evaluation and prediction take of its memory."""
+"""A task's own steps on a device that is not there: what training and evaluation take of its memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +14,7 @@ from zoo.loop.prepare import prepared
 from zoo.vram.allocator import Peak
 from zoo.vram.sandbox import Sandbox, on_host, without_weights
 
-_HALVES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+_COMPUTED_IN = {"32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 _OF_THE_HOST = ("example_batch", "evaluation_example", "prediction_example", "prepare", "trim")
 """Methods of a task that see batches before they reach the device."""
 
@@ -24,7 +24,7 @@ class Planned:
 
     Args:
         task: of a config, with what `setup_from_data` would have found out, and without a network.
-        precision: as trainer.precision.
+        precision: as trainer.precision, but for auto.
         clip_norm: as trainer.gradient_clip_val.
         averages: the EMA of the run, if it has one.
     """
@@ -46,7 +46,7 @@ class Planned:
 
     @staticmethod
     def _autocast(precision: str) -> AbstractContextManager[Any]:
-        kind = _HALVES.get(precision)
+        kind = _COMPUTED_IN[precision]
         return torch.autocast("cpu", kind or torch.bfloat16, enabled=kind is not None, cache_enabled=False)
 
     def _stand_in(self, clip_norm: float | None) -> None:
@@ -112,10 +112,6 @@ class Planned:
             if p.grad is not None:
                 self.box.storages.note(p.grad, "gradients")
 
-    def _drop_gradients(self) -> None:
-        for p in self.task.parameters():
-            p.grad = None
-
     def training(self, size: int, batch: int) -> Peak:
         """A step of `batch` samples, `size` of them at a time: the second piece meets the gradients of the first."""
         task = self.task
@@ -132,11 +128,8 @@ class Planned:
         return self._peak(step)
 
     def evaluation(self, size: int) -> Peak:
-        """An evaluation between two steps."""
-        return self._peak(lambda: probe.evaluate_once(self.task, size))
-
-    def prediction(self, size: int) -> Peak:
-        return self._peak(lambda: probe.prediction(self.task, size))
+        """An evaluation between two steps. (In inference mode torch would hide what its operations are made of.)"""
+        return self._peak(lambda: probe.evaluate_once(self.task, size, torch.no_grad))
 
     def _peak(self, work: Callable[[], None]) -> Peak:
         self.box.storages.forget()

@@ -39,14 +39,17 @@ def micro_batch_sizes(batch: int) -> list[int]:
     return sorted({math.ceil(batch / pieces) for pieces in range(1, batch + 1)})
 
 
-def largest(fits: Fits, batch: int) -> tuple[int, int] | None:
+def largest(fits: Fits, batch: int, first: int = 1) -> tuple[int, int] | None:
     """The largest micro-batch of an even cut that fits, and its peak in bytes; None if not even one sample does.
 
     Doubles while it fits, so that no try needs much more than twice of what is there, then bisects. What it returns
     has been tried.
+
+    Args:
+        first: the size to begin with, if somebody has an idea.
     """
     sizes, peaks = micro_batch_sizes(batch), dict[int, int]()
-    good, bad, at = -1, len(sizes), 0
+    good, bad, at = -1, len(sizes), max((i for i, size in enumerate(sizes) if size <= first), default=0)
     while good + 1 < bad:
         peak = fits(sizes[at])
         if peak is None:
@@ -183,9 +186,9 @@ def evaluation(task: Probed, size: int) -> None:
     evaluate_once(task, size)
 
 
-def evaluate_once(task: Probed, size: int) -> None:
+def evaluate_once(task: Probed, size: int, mode: Callable[[], Any] = torch.inference_mode) -> None:
     task.eval()
-    with torch.inference_mode(), task.trainer.precision_plugin.forward_context():
+    with mode(), task.trainer.precision_plugin.forward_context():
         task.evaluate(task.to_device(prepared(task, task.evaluation_example(size), "validation")))
 
 
@@ -243,7 +246,9 @@ def _single(optimizers: Any) -> Any:
     return several if len(several) > 1 else several[0]
 
 
-def probe(task: Probed, work: Callable[[int], None], batch: int, limit: int | None) -> tuple[int, int] | None:
+def probe(
+    task: Probed, work: Callable[[int], None], batch: int, limit: int | None, first: int = 1
+) -> tuple[int, int] | None:
     """Samples at a time with which `work` fits the task's device, and the peak; None if one sample does not.
 
     One sample is refused only where memory really ends; more of them also where the margin would be used up.
@@ -254,7 +259,7 @@ def probe(task: Probed, work: Callable[[int], None], batch: int, limit: int | No
             found = peak(lambda: work(size), task.device, [*task.parameters(), *task.buffers()])
         return found if found is not None and (size == 1 or found <= budget(task.device, limit)) else None
 
-    return largest(fits, batch)
+    return largest(fits, batch, first)
 
 
 # The choice -----------------------------------------------------------------------------------------------------
@@ -303,7 +308,14 @@ def _share(task: Probed, batch_size: int, split: str) -> int:
 def _found(task: Probed, what: str, work: Callable[[int], None], batch: int, limit: int | None) -> int:
     name = key(task, what, batch, limit)
     known = kept.recall("probes", name)
-    found: tuple[int, int] | None = tuple(known) if known else probe(task, work, batch, limit)
+    plan = task.trainer.plan if what == "training" and not known else None
+    planned = plan(budget(task.device, limit)) if plan else None
+    if planned:
+        size, peak_bytes = planned
+        print(f"planned: {size} samples at a time, {_of(peak_bytes, budget(task.device, limit))}", flush=True)
+    found: tuple[int, int] | None = (
+        tuple(known) if known else probe(task, work, batch, limit, planned[0] if planned else 1)
+    )
     everyone = ranks.gather(found)  # GPUs may differ; none may be left waiting for one that gave up
     if None in everyone or found is None:
         raise recovery.one_sample_is_too_much(task, what, "tried before the first step")

@@ -7,6 +7,11 @@ _SMOLLM2: dict[str, Any] = {"model_type": "llama", "vocab_size": 49152, "max_pos
 _SMALL = {**_SMOLLM2, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
           "num_attention_heads": 9, "num_key_value_heads": 3}  # fmt: skip
 ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "distilbert/distilbert-base-uncased": {"model_type": "distilbert"},
+    "facebook/wav2vec2-xls-r-300m": {
+        "model_type": "wav2vec2", "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+        "intermediate_size": 4096, "do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True,
+    },
     "gpt2": {"model_type": "gpt2"},
     "openai-community/gpt2": {"model_type": "gpt2"},
     "HuggingFaceTB/SmolLM2-135M": _SMALL,

@@ -159,6 +159,8 @@ def check_padding(network: Any, tokenizer: Any) -> None:
     Raises:
         ConfigError: it answers otherwise with padding than without.
     """
+    if devices.is_planned():
+        return
     texts = ["one two", "one two three four five six seven"]
     alone = tokenizer(texts[:1], return_tensors="pt", verbose=False)
     together = tokenizer(texts, return_tensors="pt", padding=True, verbose=False)
