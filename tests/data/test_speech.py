@@ -396,6 +396,14 @@ def test_where_nothing_is_left_the_counts_say_why(tmp_path: Path):
     )
 
 
+def test_where_there_are_no_transcripts_it_is_said_where_they_belong(tmp_path: Path):
+    record(tmp_path / "a.wav")
+    assert refused(tmp_path) == (
+        "data.train: nothing is left of 1 recordings: 1 without a transcript. A transcript is a .txt, .srt or .vtt of "
+        "the same name beside a recording, or a cell of a table."
+    )
+
+
 def test_a_long_recording_is_cut_where_its_transcript_has_times(tmp_path: Path):
     record(tmp_path / "a.wav", 70)
     write(tmp_path / "a.srt", SRT)

@@ -136,7 +136,10 @@ class SpeechData(DataModule):
         most = self.max_seconds or getattr(self.task, "max_seconds", None)
         kept, left_out = speech_lengths.within(samples, self.min_seconds, most)
         if not kept and samples:
-            raise DataError(f"data.{split}: nothing is left of {len(samples):,} recordings: {', '.join(left_out)}.")
+            needed = " A transcript is a .txt, .srt or .vtt of the same name beside a recording, or a cell of a table."
+            hint = needed if any(sample.text is None for sample in samples) else ""
+            counts = ", ".join(left_out)
+            raise DataError(f"data.{split}: nothing is left of {len(samples):,} recordings: {counts}.{hint}")
         hasty = [str(s) for s in kept if len(s.text or "") > _FASTEST * (s.seconds or 0)]
         told = f"{len(hasty):,} with over {_FASTEST} letters a second, which nobody speaks ({_some(hasty)})"
         return kept, [*notes, *left_out, *([told] if hasty else [])]
