@@ -587,7 +587,7 @@ def test_images_in_the_working_directory_itself_would_have_the_previews_among_th
     assert "cd .. && " in complaint
 
 
-@pytest.mark.parametrize("task", ["text", "images", "zoo.CausalLM", "text_classification"])
+@pytest.mark.parametrize("task", ["text", "images", "speech", "zoo.CausalLM", "text_classification"])
 @pytest.mark.parametrize("offline", [True, False], ids=["offline", "hub in reach"])
 def test_the_config_for_a_task_has_no_mistake(
     task: str, offline: bool, here: Path, zoo_command: Any, monkeypatch: pytest.MonkeyPatch
@@ -596,7 +596,7 @@ def test_the_config_for_a_task_has_no_mistake(
     assert zoo_command("init", task, "--out", "c.yaml")[0] == 0
     config = yaml.safe_load(Path("c.yaml").read_text())
     assert ("pretrained" in config["model"]["init_args"]) is not offline
-    Path(config["data"]["init_args"]["train"]).touch()
+    Path(config["data"]["init_args"]["train"]).write_text("text,label\nOnce,a\nTwice,b\n")
     assert merging.merged(schema.load(), ["--config", "c.yaml"]).check("fit")[1] == []
 
 

@@ -24,7 +24,7 @@ _NAMES = {
     "classes": ("text_classification", "TextClassification"),
     "images": ("images", "image_classification", "ImageClassification"),
     "generation": ("diffusion", "generation", "Diffusion"),
-    "speech": ("speech", "speech_ctc", "SpeechCTC"),
+    "speech": ("speech", "speech_ctc", "SpeechCTC", "speech_seq2seq", "SpeechSeq2Seq"),
 }
 _TASKS = {name: kind for kind, names in _NAMES.items() for one in names for name in (one, f"zoo.{one}")}
 """What is to be trained on, by the words for it."""
