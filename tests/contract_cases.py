@@ -25,8 +25,9 @@ from zoo.callbacks.checkpoints import Checkpoints
 from zoo.images.augment import Augmentation
 from zoo.models import pretrained as hf
 from zoo.models import text_classifiers, whisper
+from zoo.models.adapters import Lora
 from zoo.samples import SpeechSample
-from zoo.tasks.causal_lm import Sampling
+from zoo.tokens.sampling import Sampling
 
 ADAMW = partial(torch.optim.AdamW, lr=1e-2)
 SGD = partial(torch.optim.SGD, lr=0.5)
@@ -126,6 +127,25 @@ def causal_lm(model: Path, text: Path) -> Case:
         prediction=["--prompt", "The 3th fox"],
         inputs=["The 3th fox", "The", "and then sleeps for"],
         exact={"sampling": Sampling(temperature=0, max_new_tokens=8)},
+    )
+
+
+def causal_lm__lora(model: Path, text: Path) -> Case:
+    """Adapters beside frozen weights, scaled so that they learn as fast as the whole network would.
+
+    A frozen head of random weights fits nothing, so it is trained too where that is asked for.
+    """
+    folder = text.with_name("untied")
+    config = hf.load_config(str(model))
+    config.tie_word_embeddings = False
+    torch.manual_seed(0)
+    hf.build_causal_lm(config).save_pretrained(folder)
+    hf.load_tokenizer(str(model)).save_pretrained(folder)
+    case = causal_lm(folder, text)
+    return replace(
+        case,
+        settings={**case.settings, "lora": Lora(rank=4, alpha=32)},
+        calm={"lora": Lora(rank=16, modules_to_save=["lm_head"])},
     )
 
 
@@ -329,7 +349,7 @@ def causal_lm__own_network(model: Path, text: Path) -> Case:
 CASES = {
     make.__name__: make
     for make in (
-        *(causal_lm, causal_lm__own_network, diffusion, image_classification),
+        *(causal_lm, causal_lm__lora, causal_lm__own_network, diffusion, image_classification),
         *(text_classification, text_classification__causal),
         *(speech_ctc, speech_ctc__wav2vec2, speech_seq2seq),
     )

@@ -24,6 +24,7 @@ TINY = {
     },
 }  # fmt: skip
 TINY["HuggingFaceTB/SmolLM2-135M-Instruct"] = TINY["HuggingFaceTB/SmolLM2-360M"]
+TINY["HuggingFaceTB/SmolLM2-1.7B-Instruct"] = TINY["HuggingFaceTB/SmolLM2-360M"]
 CHATS = [
     [{"role": "user", "content": f"What is {i}?"}, {"role": "assistant", "content": f"A number: {i}."}]
     for i in range(30)

@@ -102,6 +102,18 @@ class AtMostOne:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """The first argument goes with the second only."""
+
+    names: tuple[str, str]
+    about: str
+
+    def broken(self, values: Mapping[str, Any], prefix: str = "") -> str:
+        (first, second), (has_first, has_second) = self.names, (_is_set(values[name]) for name in self.names)
+        return f"{prefix}{first} needs {prefix}{second}; {self.about}" if has_first and not has_second else ""
+
+
+@dataclass(frozen=True)
 class AtMost:
     """The first argument is not larger than the second."""
 
@@ -129,7 +141,7 @@ class SumBelow:
         return f"{found}; expected less than {self.limit:g} together"
 
 
-Rule = ExactlyOne | AtLeastOne | AtMostOne | AtMost | SumBelow
+Rule = ExactlyOne | AtLeastOne | AtMostOne | Needs | AtMost | SumBelow
 
 
 def as_json(rule: Rule) -> dict[str, Any]:

@@ -67,7 +67,7 @@ ALLOWED = [
     "zoo.CausalLM",
     "zoo.TextData",
     "zoo.EMA",
-    "zoo.tasks.causal_lm.Sampling",
+    "zoo.tokens.sampling.Sampling",
     "lightning.pytorch.callbacks.EarlyStopping",
     "lightning.pytorch.loggers.CSVLogger",
     "lightning.pytorch.profilers.SimpleProfiler",

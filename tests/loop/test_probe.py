@@ -15,7 +15,7 @@ from toy import Counts, Toy, ToyData, wide
 import zoo
 from zoo.errors import ConfigError, DoesNotFitError
 from zoo.loop import microbatch, probe
-from zoo.tasks.causal_lm import Sampling
+from zoo.tokens.sampling import Sampling
 from zoo.vram import gpus
 
 

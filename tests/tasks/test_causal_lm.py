@@ -17,6 +17,7 @@ import zoo
 from zoo.errors import ConfigError, DataError, UserError
 from zoo.models import documents as attention
 from zoo.models import pretrained as hf
+from zoo.tokens.sampling import Sampling
 
 LENGTH = 16
 
@@ -117,7 +118,7 @@ class Chats(zoo.DataModule):
 
 def test_a_chat_model_learns_to_answer_and_to_stop(tiny_gpt2: Path, here: Path):
     Path("chat.jinja").write_text(TEMPLATE)
-    sampling = zoo.tasks.causal_lm.Sampling(temperature=0, max_new_tokens=40)
+    sampling = Sampling(temperature=0, max_new_tokens=40)
     task = zoo.CausalLM(
         pretrained=str(tiny_gpt2), max_length=64, chat_template="chat.jinja", sampling=sampling, optimizer=ADAMW
     )
@@ -275,7 +276,7 @@ def test_what_a_subclass_freezes_is_the_pretrained_again_after_loading(tiny_gpt2
 
 
 def test_left_padding_does_not_change_a_greedy_continuation(tiny_gpt2: Path):
-    sampling = zoo.tasks.causal_lm.Sampling(max_new_tokens=8, temperature=0)
+    sampling = Sampling(max_new_tokens=8, temperature=0)
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), sampling=sampling, max_length=LENGTH, optimizer=ADAMW)
     task.configure_model()
     together = task.predict(["The fox", "The 3th fox jumps over 9 lazy dogs"])
@@ -284,7 +285,7 @@ def test_left_padding_does_not_change_a_greedy_continuation(tiny_gpt2: Path):
 
 
 def test_predictions_depend_on_the_seed_alone(tiny_gpt2: Path):
-    sampling = zoo.tasks.causal_lm.Sampling(max_new_tokens=8, num_sequences=2)
+    sampling = Sampling(max_new_tokens=8, num_sequences=2)
     task = zoo.CausalLM(pretrained=str(tiny_gpt2), sampling=sampling, max_length=LENGTH, optimizer=ADAMW)
     task.configure_model()
     one, same, other = (task.predict(["The fox"], seed=seed) for seed in (1, 1, 2))
@@ -294,7 +295,7 @@ def test_predictions_depend_on_the_seed_alone(tiny_gpt2: Path):
 
 def test_sampling_is_set_for_a_call_alone(tiny_gpt2: Path):
     def model(**sampling: Any) -> zoo.CausalLM:
-        settings = zoo.tasks.causal_lm.Sampling(**{"max_new_tokens": 4, **sampling})
+        settings = Sampling(**{"max_new_tokens": 4, **sampling})
         task = zoo.CausalLM(pretrained=str(tiny_gpt2), sampling=settings, max_length=LENGTH, optimizer=ADAMW)
         task.configure_model()
         return task

@@ -1,6 +1,7 @@
 """Networks, configs and tokenizers of transformers, from the hub, a folder, or from scratch."""
 
 import difflib
+import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -38,8 +39,18 @@ _REFUSALS = (
 
 
 def load_config(name: str) -> PreTrainedConfig:
-    """The architecture of a hub id or folder; weights are not read."""
+    """The architecture of a hub id or folder; weights are not read.
+
+    Raises:
+        ConfigError: it is a folder of adapters.
+    """
     name = str(follow(name))
+    if (settings := Path(name, "adapter_config.json")).is_file() and not Path(name, "config.json").is_file():
+        base = json.loads(settings.read_text("utf-8")).get("base_model_name_or_path")
+        raise ConfigError(
+            f"model {name}: this folder holds adapters of {base} and no model of its own. Start from {base} with "
+            f"model.lora, or go on with the run that the folder is of."
+        )
     try:
         with explained(name, "model"):
             return AutoConfig.from_pretrained(name, local_files_only=offline(), trust_remote_code=False)
@@ -47,6 +58,11 @@ def load_config(name: str) -> PreTrainedConfig:
         if not (devices.is_planned() and name in known.ARCHITECTURES):
             raise
         return make_config(known.ARCHITECTURES[name])
+
+
+def as_named(name: str) -> str:
+    """A hub id as it is, and a folder by its whole path, so that others find it from anywhere."""
+    return str(follow(name).absolute()) if follow(name).is_dir() else name
 
 
 def make_config(settings: dict[str, Any]) -> PreTrainedConfig:
@@ -120,8 +136,11 @@ def build_causal_lm(config: PreTrainedConfig) -> PreTrainedModel:
     return network
 
 
-def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
-    """The network with the weights of a hub id or folder, in fp32.
+def load_causal_lm(name: str, config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The network with the weights of a hub id or folder.
+
+    Args:
+        dtype: of its weights. Only what is frozen may have 16 bits.
 
     Raises:
         MissingInputError: it is not there.
@@ -134,7 +153,7 @@ def load_causal_lm(name: str, config: PreTrainedConfig) -> PreTrainedModel:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name,
             config=config,
-            dtype=torch.float32,
+            dtype=dtype,
             local_files_only=offline(),
             output_loading_info=True,
             trust_remote_code=False,

@@ -6,7 +6,6 @@ B samples · T tokens of a sequence · V vocabulary
 import math
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,39 +17,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zoo import devices, streams
-from zoo.constraints import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt, PositiveShare, checked
+from zoo.constraints import ClosedUnitInterval, PositiveInt, checked
 from zoo.errors import ConfigError, DataError
 from zoo.loop.microbatch import Loss
-from zoo.models import documents, head, own_class, own_network
+from zoo.models import adapters, documents, head, own_class, own_network
 from zoo.models import pretrained as hf
-from zoo.rules import AtMost, ExactlyOne
+from zoo.models.adapters import Lora
+from zoo.rules import AtMost, ExactlyOne, Needs
 from zoo.samples import Batch, ChatSample, CompletionSample, Item, Processor, Split, TextSample, as_samples
 from zoo.task import Task
 from zoo.tokens.processors import PromptProcessor, TokenProcessor, continuations, padding, whole_words
+from zoo.tokens.sampling import Sampling, changed
 from zoo.tokens.windows import IGNORED, Packing
 
 _SHOWN = 512
 """Tokens of a sample that are shown."""
-
-
-@checked
-@dataclass(frozen=True)
-class Sampling:
-    """How text is generated.
-
-    Args:
-        max_new_tokens: most tokens of a continuation. It ends earlier where the model ends the document.
-        temperature: the logits are divided by this. At 0 the most likely token is taken each time (greedy).
-        top_k: tokens are drawn among this many most likely ones. 0 means among all.
-        top_p: tokens are drawn among the most likely ones that together have this probability.
-        num_sequences: how many continuations each prompt gets.
-    """
-
-    max_new_tokens: PositiveInt = 64
-    temperature: NonNegativeFloat = 0.8
-    top_k: NonNegativeInt = 50
-    top_p: PositiveShare = 1.0
-    num_sequences: PositiveInt = 1
 
 
 @checked
@@ -79,6 +60,8 @@ class CausalLM(Task):
             more context, and a lower perplexity.
         dropout: probability of every dropout layer in the network. 0 leaves those of a network of your own as they are.
         sampling: how text is generated.
+        lora: trains adapters beside the frozen weights of pretrained, which are then kept in the 16 bits of
+            trainer.precision. Far less memory is needed. null trains all weights.
     """
 
     unit = "tokens"
@@ -88,6 +71,7 @@ class CausalLM(Task):
         ExactlyOne(("pretrained", "architecture"), "weights to start from, or a network to train from scratch"),
         ExactlyOne(("tokenizer", "vocab_size"), "that of a model, or one to train on the text", given="architecture"),
         AtMost(("stride", "max_length")),
+        Needs(("lora", "pretrained"), "adapters are trained beside weights that are there"),
     )
 
     def __init__(
@@ -101,7 +85,8 @@ class CausalLM(Task):
         chat_template: str = "auto",
         stride: PositiveInt | None = None,
         dropout: ClosedUnitInterval = 0.0,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = Sampling(),  # noqa: B008  # it is frozen
+        lora: Lora | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -109,7 +94,7 @@ class CausalLM(Task):
         self.tokenizer_name, self.vocab_size = tokenizer or pretrained, vocab_size
         self.max_length, self.stride = max_length, stride or max_length
         self.packing, self.chat_template = packing, chat_template
-        self.dropout, self.sampling = dropout, sampling
+        self.dropout, self.sampling, self.lora = dropout, sampling, lora
         self._apart = False
         """Whether the network has been seen to keep packed documents apart."""
 
@@ -168,7 +153,7 @@ class CausalLM(Task):
         if hasattr(self, "network"):
             return
         if self.pretrained and not self.restored:
-            self.network = hf.load_causal_lm(self.pretrained, self.config())
+            self.network = hf.load_causal_lm(self.pretrained, self.config(), self._dtype_of_weights())
         else:
             with streams.seeded(self.seed, "initial weights"):
                 config = self.config()
@@ -178,6 +163,23 @@ class CausalLM(Task):
                     self.network = hf.build_causal_lm(config)
         if self.gradient_checkpointing:
             self.network.activation_checkpointing_enable()  # non-reentrant
+        if self.lora:
+            self._add_adapters(self.lora)
+
+    def _dtype_of_weights(self) -> torch.dtype:
+        """Frozen ones have the 16 bits in which they are computed with."""
+        precision = str(self.trainer.precision) if self.lora and self._trainer is not None else ""
+        return {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}.get(precision, torch.float32)
+
+    def _add_adapters(self, lora: Lora) -> None:
+        if not adapters.is_of(self.network, self.data_state.setdefault("base", adapters.fingerprint(self.network))):
+            raise ConfigError(
+                f"the weights of {self.pretrained} are not those that the adapters of this run were trained beside. "
+                f"Set model.pretrained to the same revision or folder as before."
+            )
+        with streams.seeded(self.seed, "adapters"):
+            adapters.attach(self.network, lora, adapters.ALL_LINEAR)
+        print(f"lora: {adapters.share(self.network)}")
 
     def usual_optimizer(self) -> Callable[[Iterable], Optimizer]:
         """As configs/gpt2_finetune.yaml and configs/gpt2_scratch.yaml have it."""
@@ -324,7 +326,7 @@ class CausalLM(Task):
         for sample in samples:
             if not isinstance(sample.text, str):
                 raise DataError(f"predict() continues texts, and got {reprlib.repr(sample.text)}.")
-        usual, self.sampling = self.sampling, _sampling(self.sampling, sampling)
+        usual, self.sampling = self.sampling, changed(self.sampling, sampling)
         try:
             return super().predict(samples, seed)
         finally:
@@ -374,19 +376,11 @@ class CausalLM(Task):
         return [self.format_prediction(prediction) for prediction in self.predict_from(batch)] if items else []
 
     def save_model(self, folder: Path) -> None:
-        self.network.save_pretrained(folder)
+        if self.lora:
+            adapters.save(self.network, folder, hf.as_named(str(self.pretrained)))
+        else:
+            self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-
-
-def _sampling(usual: Sampling, changes: dict[str, Any]) -> Sampling:
-    for name, value in changes.items():
-        if not hasattr(usual, name):
-            known = ", ".join(vars(usual))
-            raise ConfigError(f"predict() has no {name}. How text is generated is set by {known}, and by seed.")
-        kinds = (int,) if isinstance(getattr(usual, name), int) else (int, float)
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            raise ConfigError(f"predict(): {name} is {value!r}; expected a {'whole ' * (len(kinds) == 1)}number.")
-    return replace(usual, **changes)
 
 
 def _words(sample: Any) -> str:
