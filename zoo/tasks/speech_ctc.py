@@ -231,7 +231,7 @@ class SpeechCTC(Task):
         return {"loss": means["loss"], **rates, "blank_share": means["blank_share"], "utterances": counts["errors"]}
 
     def eval_settings(self, split: Split) -> dict[str, Any]:
-        return {"decoding": "greedy", **self._scores.settings()}
+        return {"decoding": "greedy", **self._scores.settings(split)}
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()

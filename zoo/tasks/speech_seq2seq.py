@@ -293,7 +293,7 @@ class SpeechSeq2Seq(Task):
 
     def eval_settings(self, split: Split) -> dict[str, Any]:
         language = {"language": self.prompt.language} if self.prompt.language else {}
-        return {"decoding": "greedy", **language, "task": self.speech_task, **self._scores.settings()}
+        return {"decoding": "greedy", **language, "task": self.speech_task, **self._scores.settings(split)}
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
