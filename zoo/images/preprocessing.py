@@ -98,8 +98,8 @@ def as_uint8(images: Tensor) -> Tensor:
 
 def as_grey(images: Tensor) -> Tensor:
     """[B, 3, S, S] uint8: three times the brightness, which a grey pixel already is."""
-    weights = torch.tensor(_GREY, device=images.device).view(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True).round().to(torch.uint8).expand_as(images)
+    shares = [images[:, i : i + 1] * share for i, share in enumerate(_GREY)]  # uploads nothing to the device
+    return torch.stack(shares).sum(0).round().to(torch.uint8).expand_as(images)
 
 
 # Of a processor of transformers ---------------------------------------------------------------------------------
