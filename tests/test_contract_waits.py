@@ -20,7 +20,7 @@ FUSED = partial(torch.optim.AdamW, lr=1e-3, fused=True)
 ON_THE_HOST = {"prepare", "trim", "collate", "__next__"}
 """Functions of a step whose tensors are in host memory on a GPU too."""
 ON_A_CPU_ONLY = {"_no_pair", "_layout"}
-PER_PIECE = {"CausalLM": 1, "TextClassification": 2, "SpeechCTC": 5, "SpeechSeq2Seq": 4}
+PER_PIECE = {"CausalLM": 1, "TextClassification": 2, "SpeechCTC": 6, "SpeechSeq2Seq": 4}
 """Allowed waits; 0 for other tasks. The rows of a language model's head are chosen on a CPU, and for conversations;
 Whisper's, always. transformers looks whether a mask of padding masks anything, and writes through masks."""
 READ = {"_local_scalar_dense", "is_nonzero", "item", "nonzero", "masked_select", "equal"}
