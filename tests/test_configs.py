@@ -107,7 +107,7 @@ def test_the_config_trains_and_exports(config: Path, here: Path, zoo_command: An
     assert f"run: runs/{config.stem}/1" in said
     run = here / "runs" / config.stem / "1"
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"] == 2
-    assert json.loads((run / "metrics.json").read_text())["fit"]["eval_settings"]["step"] == 2
+    assert json.loads((run / "metrics.json").read_text())["fit"]["eval_settings"]["step"] in (1, 2)  # the best
     assert [*(run / "model").rglob("*.safetensors")]
 
 

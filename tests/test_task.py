@@ -109,8 +109,8 @@ def test_what_a_task_has_not_written_is_named_before_it_is_needed():
     task = Toy([nn.Linear(3, 1)])
     with pytest.raises(ConfigError, match=r"toy.Toy has no predict_batch\(\).* Write predict_batch\(self, batch\)"):
         task.predict([1])
-    with pytest.raises(ConfigError, match=r"toy.Toy has no save_model\(\).* Write save_model\(self, folder\)"):
-        need(task, "processor", "loss", "save_model")
+    with pytest.raises(ConfigError, match=r"toy.Toy has no predict_batch\(\).* Write predict_batch\(self, batch\)"):
+        need(task, "processor", "loss", "save_model", "predict_batch")
 
 
 @pytest.mark.parametrize("how", ["fit", "validate", "test", "predict"])

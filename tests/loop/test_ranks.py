@@ -46,7 +46,7 @@ def talk(rank: int, folder: str) -> None:
     retries = SimpleNamespace(fresh=lambda device: 10 * rank)
     task = SimpleNamespace(
         global_step=10, retries=retries, device=CPU, micro_batch_size=None, global_rank=rank, named_modules=list,
-        pieces=lambda: (None, microbatch.even_sizes),
+        micro_batches=lambda: (None, microbatch.even_sizes),
     )  # fmt: skip
     recovery.ease(task, {"x": [0] * (8 - 6 * rank)})  # one has the samples, the other one the retries
     assert task.micro_batch_size == 4

@@ -167,7 +167,8 @@ def test_a_shipped_overlay_has_no_problem(config: Path, overlay: Path):
 def test_a_command_of_the_readme_has_no_problem(command: str, here: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     argv = shlex.split(command, comments=True)
-    (here / "my_lab.py").write_text(LAB.format("gamma: float = 2.0, ", "", "").replace("LM(", "FocalLM("))
+    own = LAB.format("gamma: float = 2.0, ", "", "").replace("LM(", "FocalLM(")
+    (here / "my_lab.py").write_text(f"{own}\n\nclass SmoothClassifier(zoo.ImageClassification):\n    pass\n")
     monkeypatch.syspath_prepend(here)
     request = Request.parse(argv)
     assert merged(*request.flags)[1] == []

@@ -48,7 +48,11 @@ def test_the_ranges_of_the_constructors_are_in_the_schema(made: dict):
     assert {"type": "integer", "minimum": 1} in data["eval_batch_size"]["anyOf"]
     assert (data["validation_fraction"]["exclusiveMinimum"], data["validation_fraction"]["exclusiveMaximum"]) == (0, 1)
     assert made["definitions"]["zoo.CausalLM"]["properties"]["dropout"]["maximum"] == 1
-    assert {rule["rule"] for rule in made["definitions"]["zoo.CausalLM"]["x-rules"]} == {"ExactlyOne", "AtMost"}
+    assert {rule["rule"] for rule in made["definitions"]["zoo.CausalLM"]["x-rules"]} == {
+        "ExactlyOne",
+        "AtMost",
+        "Needs",
+    }
 
 
 class Base:
