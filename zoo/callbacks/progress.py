@@ -8,7 +8,11 @@ import torch
 from lightning.pytorch.callbacks import ProgressBar
 from rich.progress import BarColumn, Progress, TextColumn
 
+from zoo.runs.metrics_csv import MetricsCSV
+
 _GB = 1e9
+_LOGGED_EVERY = 10
+"""Seconds."""
 
 
 class ProgressLine(ProgressBar):
@@ -25,7 +29,7 @@ class ProgressLine(ProgressBar):
         self.interval = seconds if sys.stdout.isatty() else log_seconds
         self._bar: Progress | None = None
         self._begun = self._looked = (0.0, 0, 0.0)
-        self._validation_began = 0.0
+        self._validation_began = self._logged = 0.0
 
     def disable(self) -> None:
         self.enabled = False
@@ -77,6 +81,9 @@ class ProgressLine(ProgressBar):
         rate = (now[2] - self._looked[2]) / (now[0] - self._looked[0])
         per_step = (now[0] - self._begun[0]) / max(1, now[1] - self._begun[1])
         self._looked = now
+        if now[0] - self._logged >= _LOGGED_EVERY:
+            self._logged = now[0]
+            _log(trainer, module, rate)
         loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
         left = per_step * (trainer.total_steps - now[1])
         epochs = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
@@ -89,6 +96,16 @@ class ProgressLine(ProgressBar):
             f"{int(left // 3600)}:{int(left % 3600 // 60):02}:{int(left % 60):02} left",
         ]
         return " · ".join(parts)
+
+
+def _log(trainer: Any, module: Any, rate: float) -> None:
+    """Speed and memory go to TensorBoard and its like. metrics.csv is a function of the config, and has no clock."""
+    found = {f"speed/{module.unit}_per_second": rate}
+    if module.device.type == "cuda":
+        found["memory/reserved_gb"] = torch.cuda.memory_reserved(module.device) / _GB
+    for logger in trainer.loggers:
+        if not isinstance(logger, MetricsCSV):
+            logger.log_metrics(found, trainer.global_step)
 
 
 def _memory(device: torch.device) -> list[str]:
