@@ -183,7 +183,7 @@ class Ready(zoo.ImageData):
     def train_dataloader(self) -> Any:
         loader = super().train_dataloader()
         batches = _batches(self.task.preprocessing.size)
-        return _Ready(loader.batch_sampler, [{"image": images, "label": labels} for images, labels in batches])
+        return _Ready(loader.batch_sampler, [{"image": images, "targets": labels} for images, labels in batches])
 
 
 class _Ready:
