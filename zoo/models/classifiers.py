@@ -246,7 +246,7 @@ class TransformersClassifier:
         return layers.depths(network)
 
     def undecayed(self, network: Any) -> set[str]:
-        return {n for n, _ in network.named_parameters() if n.endswith(("cls_token", "position_embeddings"))}
+        return layers.undecayed(network)
 
     def checkpoint_activations(self, network: Any) -> None:
         network.gradient_checkpointing_enable({"use_reentrant": False})

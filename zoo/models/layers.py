@@ -1,4 +1,4 @@
-"""Which layer of a network a parameter belongs to, by its name."""
+"""What the name of a parameter says: which layer of a network it belongs to, and that it does not decay."""
 
 import re
 
@@ -17,3 +17,8 @@ def depths(network: nn.Module) -> dict[str, int]:
         name: int(found[1]) + 1 if (found := numbers[name]) else 0 if any(w in name for w in early) else last
         for name in names
     }
+
+
+def undecayed(network: nn.Module) -> set[str]:
+    """Names of parameters that are matrices by shape alone: tokens and positions, which do not decay."""
+    return {name for name, _ in network.named_parameters() if name.endswith(("cls_token", "position_embeddings"))}

@@ -85,7 +85,7 @@ class OwnClassifier:
         return layers.depths(network)
 
     def undecayed(self, network: Any) -> set[str]:
-        return {name for name, _ in network.named_parameters() if name.endswith(("cls_token", "position_embeddings"))}
+        return layers.undecayed(network)
 
     def checkpoint_activations(self, network: Any) -> None:
         own_class.checkpoint_activations(network, self.path)
