@@ -107,6 +107,10 @@ class Worst:
                 self.found[one.index] = wrong, one
         self.found = {one.index: (wrong, one) for wrong, one in self.ranked()}
 
+    def merge(self, everyone: Sequence[Mapping[int, tuple[int, Heard]]]) -> None:
+        """Take what every process has found."""
+        self.found = {index: pair for theirs in everyone for index, pair in theirs.items()}
+
     def ranked(self) -> list[tuple[int, Heard]]:
         """How many words are wrong, and the utterance."""
         return sorted(self.found.values(), key=lambda pair: (-pair[0], pair[1].index))[:_WORST]

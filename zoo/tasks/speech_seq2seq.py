@@ -297,8 +297,7 @@ class SpeechSeq2Seq(Task):
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        everyone = ranks.gather(self._scores.worst.found)
-        self._scores.worst.found = {index: pair for theirs in everyone for index, pair in theirs.items()}
+        self._scores.worst.merge(ranks.gather(self._scores.worst.found))
 
     def write_test_report(self, folder: Path) -> list[Path]:
         """The utterances with most wrong words, as text and as a page in colours."""
